@@ -1,0 +1,1 @@
+"""Adapters: what stock apps and receivers send, turned into pings and sightings."""

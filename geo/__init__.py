@@ -1,0 +1,1 @@
+"""Geometry, H3 coverings and the fence index: pure functions of their arguments."""
