@@ -1,9 +1,9 @@
 """Every error the API can answer, as RFC 9457 problem details.
 
 Model: ``PROBLEMS`` is the one table of problem types. A type's slug is the contract
-(``<public url>/errors#<slug>``); title, status and whether to retry belong to the type, the detail to the
-occurrence. ``Problem`` is the exception that carries one to the border; ``problem_of`` turns every
-other exception into one.
+(``<public url>/errors#<slug>``); title, status and whether to retry belong to the type, the detail
+to the occurrence. ``Problem`` is the exception that carries one to the border; ``problem_of`` turns
+every other exception into one.
 
 Error tree: ``Problem`` (this module). Others' errors are translated here and nowhere else.
 """
@@ -390,7 +390,10 @@ def _from_http(exc: Any) -> Problem:
     return Problem(slug, detail, headers=exc.headers)
 
 
-_TRANSLATIONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], Any], ...] = (
+_Kinds = type[Exception] | tuple[type[Exception], ...]
+
+# The first match wins; each translation may rely on its exception's own attributes.
+_TRANSLATIONS: tuple[tuple[_Kinds, Callable[[Any], Problem]], ...] = (
     (Problem, _own),
     (ValidationException, _from_validation),
     (SerializationException, _from_undecodable),
