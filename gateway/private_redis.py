@@ -184,6 +184,8 @@ class PrivateRedis:
 
     def _log_tail(self) -> str:
         try:
-            return "\n".join((self._dir / "redis.log").read_text("utf-8", "replace").splitlines()[-15:])
+            return "\n".join(
+                (self._dir / "redis.log").read_text("utf-8", "replace").splitlines()[-15:]
+            )
         except OSError:
             return "(no log)"

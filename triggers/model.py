@@ -187,7 +187,7 @@ class Stepped(NamedTuple):
 
 
 class Spend(msgspec.Struct, frozen=True, array_like=True):
-    """One budget that a push must take from before it may be enqueued: at most ``limit`` takes per ``window_ms``.
+    """One budget that a push must take from: at most ``limit`` takes per ``window_ms``.
 
     A cooldown is a limit of 1. Taking is idempotent by ``push_id``. ``refused`` is the decision's
     result when nothing is left.

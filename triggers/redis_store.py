@@ -1,0 +1,297 @@
+"""The store on Redis 6.2 or newer (or Valkey): one script a shard and commit.
+
+Every key of a shard carries its tag ``{s:NN}``; ``docs/design.md`` lists them with types and
+lifetimes. On a single Redis a commit may also name budgets of other shards; on a cluster the caller
+leaves those to ``reserve`` (``is_cluster``).
+
+Durability: with ``appendfsync always`` a reply means that the write is on disk. ``replicas`` > 0
+asks WAITAOF (Redis 7.2) or WAIT for that many replicas after each commit and raises
+``StoreUnavailableError`` when fewer answered.
+"""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from struct import pack
+from typing import Any, cast
+
+import hiredis
+import msgspec
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.commands.core import AsyncScript
+
+from triggers.model import Result, Spend
+from triggers.store import (
+    Committed,
+    DeviceCommit,
+    PushCommit,
+    QuietCommit,
+    Retention,
+    StoreUnavailableError,
+)
+
+VISITS_LIFETIME_MS = 400 * 86_400_000
+TRANSIENT = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError)
+
+
+def script_source(name: str) -> str:
+    """The text of a script, with the shared ``spend`` function in place of its marker."""
+    folder = files("triggers") / "lua"
+    spend = (folder / "spend.lua").read_text()
+    return (folder / f"{name}.lua").read_text().replace("-- SPEND", spend)
+
+
+class ShardKeys:
+    """The names of a shard's keys."""
+
+    def __init__(self, shard: int) -> None:
+        tag = f"{{s:{shard:02d}}}"
+        self.tag = tag
+        self.state = f"{tag}:state"
+        self.timers = f"{tag}:timers"
+        self.active = f"{tag}:active"
+        self.delayed = f"{tag}:delayed"
+        self.delayed_body = f"{tag}:delayed:body"
+
+    def events(self, tenant: str) -> str:
+        """Stream of a tenant's events."""
+        return f"{self.tag}:events:{tenant}"
+
+    def decisions(self, tenant: str) -> str:
+        """Stream of a tenant's decisions."""
+        return f"{self.tag}:decisions:{tenant}"
+
+    def history(self, tenant: str) -> str:
+        """Stream of raw pings, for tenants that record."""
+        return f"{self.tag}:history:{tenant}"
+
+    def trail(self, field: str) -> str:
+        """List of a device's latest event and decision ids."""
+        return f"{self.tag}:trail:{field}"
+
+    def visits(self, field: str) -> str:
+        """Hash of a device's visit counts by zone id."""
+        return f"{self.tag}:visits:{field}"
+
+    def outbox(self, lane: str, tenant: str) -> str:
+        """Stream of pushes to send."""
+        return f"{self.tag}:outbox:{lane}:{tenant}"
+
+
+class RedisStore:
+    """See the module. ``client`` must not decode responses."""
+
+    def __init__(
+        self,
+        client: Redis | RedisCluster,
+        retention: Retention | None = None,
+        *,
+        replicas: int = 0,
+        replica_timeout_ms: int = 1000,
+        history_cap: int = 1_000_000,
+    ) -> None:
+        self._client = client
+        self._retention = retention or Retention()
+        self._replicas = replicas
+        self._replica_timeout_ms = replica_timeout_ms
+        self._history_cap = history_cap
+        self._commit = client.register_script(script_source("commit"))
+        self._due = client.register_script(script_source("due"))
+        self._reserve = client.register_script(script_source("reserve"))
+        self._keys: dict[int, ShardKeys] = {}
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether a commit must not name keys of other shards."""
+        return isinstance(self._client, RedisCluster)
+
+    def keys(self, shard: int) -> ShardKeys:
+        """The key names of a shard."""
+        keys = self._keys.get(shard)
+        if keys is None:
+            keys = self._keys[shard] = ShardKeys(shard)
+        return keys
+
+    async def read(self, shard: int, fields: Sequence[bytes]) -> list[bytes | None]:
+        """The records of these fields, in order."""
+        if not fields:
+            return []
+        key = self.keys(shard).state.encode()
+        try:
+            if isinstance(self._client, RedisCluster):
+                return cast("list[bytes | None]", await self._client.hmget(key, list(fields)))
+            return await self._read_packed(self._client, (b"HMGET", key, *fields))
+        except exceptions.RedisError as error:
+            raise StoreUnavailableError(str(error)) from error
+
+    async def commit(
+        self, shard: int, quiet: QuietCommit, devices: Sequence[DeviceCommit], now: int
+    ) -> Committed:
+        """Write the effects; see the contract in ``triggers.store``."""
+        call = _CommitCall(self.keys(shard), self._retention, self._history_cap, now)
+        call.add_quiet(quiet)
+        call.add_devices(devices)
+        reply = await self._run(self._commit, call.keys, call.args)
+        if self._replicas:
+            await self._await_replicas(self.keys(shard).state)
+        quiet_conflicts, conflicts, ids, results = reply
+        refused = {
+            push_id.decode(): Result(result.decode())
+            for push_id, result in zip(ids, results, strict=True)
+        }
+        return Committed(quiet_conflicts, conflicts, refused)
+
+    async def due(
+        self, shard: int, now: int, limit: int, lease_ms: int
+    ) -> list[tuple[bytes, bytes]]:
+        """Claim due timers until ``now + lease_ms``: (field, record), earliest first."""
+        keys = self.keys(shard)
+        reply = await self._run(
+            self._due, [keys.timers, keys.state], [now, min(limit, 4000), now + lease_ms]
+        )
+        return list(zip(reply[0], reply[1], strict=True))
+
+    async def reserve(self, push_id: str, spends: Sequence[Spend], now: int) -> Result | None:
+        """Take budgets at dispatch; they may lie on several shards of a cluster.
+
+        On a cluster each shard's budgets are taken apart, in order; a refusal by a later shard
+        leaves those of an earlier one taken (the safe direction, and again the same for this push).
+        """
+        groups: dict[str, list[Spend]] = {}
+        for spend in spends:
+            tag = spend.key.partition("}")[0] if self.is_cluster else ""
+            groups.setdefault(tag, []).append(spend)
+        for group in groups.values():
+            budgets = msgspec.msgpack.encode(
+                [[s.key, s.limit, s.window_ms, s.refused.value] for s in group]
+            )
+            reply = await self._run(self._reserve, [s.key for s in group], [push_id, budgets, now])
+            if reply:
+                return Result(reply.decode())
+        return None
+
+    async def _run(self, script: AsyncScript, keys: list[str], args: list[Any]) -> Any:
+        try:
+            return await script(keys=keys, args=args)
+        except exceptions.RedisError as error:
+            raise StoreUnavailableError(str(error)) from error
+
+    async def _read_packed(self, client: Redis, command: tuple[bytes, ...]) -> list[bytes | None]:
+        # redis-py packs each argument in Python; hiredis packs a thousand in the time of twenty.
+        pool = client.connection_pool
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            await connection.send_packed_command(hiredis.pack_command(command))  # type: ignore[arg-type]
+            return cast("list[bytes | None]", await connection.read_response())
+        except TRANSIENT:
+            await connection.disconnect()
+            raise
+        except BaseException:
+            # A cancelled read leaves its reply on the wire: this connection must not be used again.
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await pool.release(connection)
+
+    async def _await_replicas(self, key: str) -> None:
+        try:
+            reached = await self._client.execute_command(
+                "WAITAOF", 1, self._replicas, self._replica_timeout_ms
+            )
+            local, replicas = reached
+        except exceptions.ResponseError:
+            local, replicas = 1, await self._client.wait(self._replicas, self._replica_timeout_ms)
+        except exceptions.RedisError as error:
+            raise StoreUnavailableError(str(error)) from error
+        if local < 1 or replicas < self._replicas:
+            raise StoreUnavailableError(
+                f"{replicas} of {self._replicas} replicas confirmed the write in "
+                f"{self._replica_timeout_ms} ms"
+            )
+
+
+class _CommitCall:
+    """Builds the keys and arguments of one call of ``commit.lua``."""
+
+    def __init__(
+        self, shard_keys: ShardKeys, retention: Retention, history_cap: int, now: int
+    ) -> None:
+        self._shard = shard_keys
+        self._history_cap = history_cap
+        self.keys: list[str] = [
+            shard_keys.state,
+            shard_keys.timers,
+            shard_keys.active,
+            shard_keys.delayed,
+            shard_keys.delayed_body,
+        ]
+        self.args: list[Any] = [
+            now,
+            retention.events_cap,
+            retention.decisions_cap,
+            retention.trail_cap,
+            retention.trail_lifetime_ms,
+        ]
+
+    def add_quiet(self, quiet: QuietCommit) -> None:
+        """The devices whose record alone changes, as three runs of strings."""
+        self.args += [run(quiet.fields), run(quiet.olds), run(quiet.news), len(quiet.fields)]
+
+    def add_devices(self, devices: Sequence[DeviceCommit]) -> None:
+        """The devices with effects; their strings become further arguments."""
+        self.args.append(b"")
+        if devices:
+            listed = [self._device(device) for device in devices]
+            self.args[9] = msgspec.msgpack.encode(listed)
+
+    def _device(self, device: DeviceCommit) -> list[Any]:
+        field = device.field.decode()
+        events = self._key(self._shard.events(device.tenant))
+        decisions = self._key(self._shard.decisions(device.tenant))
+        trail = self._key(self._shard.trail(field))
+        extras = []
+        if device.history is not None:
+            history = self._key(self._shard.history(device.tenant))
+            extras.append([history, "h", self._argument(device.history), self._history_cap])
+        visits = self._key(self._shard.visits(field)) if device.visits else ""
+        return [
+            field,
+            self._argument(device.old or b""),
+            self._argument(device.new),
+            -1 if device.due_at is None else device.due_at,
+            events,
+            decisions,
+            trail,
+            [self._argument(event) for event in device.events],
+            [self._argument(decision) for decision in device.decisions],
+            [self._push(push) for push in device.pushes],
+            [[visits, zone_id, VISITS_LIFETIME_MS] for zone_id in device.visits],
+            extras,
+            list(device.cancels),
+        ]
+
+    def _push(self, push: PushCommit) -> list[Any]:
+        return [
+            push.id,
+            [[self._key(s.key), s.limit, s.window_ms, s.refused.value] for s in push.spends],
+            self._argument(push.accepted),
+            {result.value: self._argument(text) for result, text in push.refusals.items()},
+            self._key(self._shard.outbox(push.lane, push.tenant)),
+            f"{push.lane}:{push.tenant}",
+            self._argument(push.payload),
+            push.not_before,
+        ]
+
+    def _key(self, key: str) -> str:
+        self.keys.append(key)
+        return key
+
+    def _argument(self, value: bytes) -> int:
+        self.args.append(value)
+        return len(self.args)
+
+
+def run(strings: Sequence[bytes | None]) -> bytes:
+    """Strings in a row, each with its length before it (16 bits, little endian); None is empty."""
+    return b"".join([pack("<H", len(s)) + s if s else b"\0\0" for s in strings])

@@ -1,0 +1,215 @@
+"""What the engine needs of a store, and a store in memory that keeps the same contract.
+
+Contract (checked by one test suite for both stores):
+
+* ``read`` gives the record of each field, or None.
+* ``commit`` writes a device's effects if and only if the bytes read are still the bytes stored:
+  the record, the timer, the events and decisions, and every push whose budgets are free. A push
+  without budget leaves the decision that names the spent budget instead. Devices do not affect one
+  another; a conflict is answered by position.
+* ``due`` claims timers: who claims one has it alone until the lease ends.
+* ``reserve`` takes budgets for a push that exists already; again for the same push changes nothing.
+
+Fields are ``tenant/id`` (bytes). Instants are epoch milliseconds.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from triggers.model import Result, Spend
+
+PLAIN_COUNTER_FROM = 1000  # budgets above are plain counters (see lua/spend.lua)
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """How much history is kept; the caps bound memory, whatever the traffic."""
+
+    events_cap: int = 200_000  # entries a shard and tenant
+    decisions_cap: int = 200_000
+    trail_cap: int = 400  # entries a device
+    trail_lifetime_ms: int = 30 * 86_400_000
+
+
+class PushCommit(NamedTuple):
+    """One push, and what to record when it is accepted or refused (serialised decisions)."""
+
+    id: str
+    spends: tuple[Spend, ...]
+    accepted: bytes
+    refusals: Mapping[Result, bytes]
+    lane: str
+    tenant: str
+    payload: bytes
+    not_before: int = 0
+
+
+class DeviceCommit(NamedTuple):
+    """All effects of one device's input. ``due_at``: None leaves the timer, 0 clears it."""
+
+    field: bytes
+    old: bytes | None
+    new: bytes
+    due_at: int | None = None
+    tenant: str = ""
+    events: tuple[bytes, ...] = ()
+    decisions: tuple[bytes, ...] = ()
+    pushes: tuple[PushCommit, ...] = ()
+    visits: tuple[str, ...] = ()  # zone ids whose visit counter goes up
+    history: bytes | None = None  # raw pings, where the tenant records them
+    cancels: tuple[str, ...] = ()  # push ids that must not go
+
+
+class QuietCommit(NamedTuple):
+    """Devices whose record alone changes; three parallel lists."""
+
+    fields: Sequence[bytes]
+    olds: Sequence[bytes | None]
+    news: Sequence[bytes]
+
+
+class Committed(NamedTuple):
+    """The answer to a commit: who conflicted (positions), and which pushes were refused why."""
+
+    quiet_conflicts: Sequence[int]
+    conflicts: Sequence[int]
+    refused: Mapping[str, Result]
+
+
+class StoreUnavailableError(RuntimeError):
+    """The store cannot take writes now (down, out of memory, replicas missing); try again later."""
+
+
+class Store(Protocol):
+    """See the module's contract."""
+
+    async def read(self, shard: int, fields: Sequence[bytes]) -> list[bytes | None]:
+        """The records of these fields, in order."""
+        ...
+
+    async def commit(
+        self, shard: int, quiet: QuietCommit, devices: Sequence[DeviceCommit], now: int
+    ) -> Committed:
+        """Write the effects; durable at the configured level when it returns."""
+        ...
+
+    async def due(
+        self, shard: int, now: int, limit: int, lease_ms: int
+    ) -> list[tuple[bytes, bytes]]:
+        """Claim due timers: (field, record)."""
+        ...
+
+    async def reserve(self, push_id: str, spends: Sequence[Spend], now: int) -> Result | None:
+        """Take all budgets or none; the refused budget's result, or None."""
+        ...
+
+
+class MemoryStore:
+    """The contract in one process's memory: for tests and backtests.
+
+    Public attributes show what was written: ``records``, ``timers``, ``events``, ``decisions``,
+    ``outbox``, ``delayed``, ``visits`` and ``history``.
+    """
+
+    def __init__(self) -> None:
+        self.records: dict[bytes, bytes] = {}
+        self.timers: dict[tuple[int, bytes], int] = {}
+        self.events: list[bytes] = []
+        self.decisions: list[bytes] = []
+        self.outbox: list[PushCommit] = []
+        self.delayed: dict[str, PushCommit] = {}
+        self.visits: dict[tuple[bytes, str], int] = {}
+        self.history: list[bytes] = []
+        self._budgets: dict[str, dict[str, int]] = {}
+
+    async def read(self, shard: int, fields: Sequence[bytes]) -> list[bytes | None]:
+        """The records of these fields, in order."""
+        return [self.records.get(field) for field in fields]
+
+    async def commit(
+        self, shard: int, quiet: QuietCommit, devices: Sequence[DeviceCommit], now: int
+    ) -> Committed:
+        """Write the effects of every device whose old record is still the stored one."""
+        quiet_conflicts = []
+        for position, (field, old, new) in enumerate(zip(*quiet, strict=True)):
+            if self.records.get(field) == old:
+                self.records[field] = new
+            else:
+                quiet_conflicts.append(position)
+        conflicts = []
+        refused: dict[str, Result] = {}
+        for position, device in enumerate(devices):
+            if self.records.get(device.field) == device.old:
+                self._apply(shard, device, now, refused)
+            else:
+                conflicts.append(position)
+        return Committed(quiet_conflicts, conflicts, refused)
+
+    async def due(
+        self, shard: int, now: int, limit: int, lease_ms: int
+    ) -> list[tuple[bytes, bytes]]:
+        """Claim due timers, earliest first."""
+        waiting = sorted(
+            (at, field)
+            for (where, field), at in self.timers.items()
+            if where == shard and at <= now
+        )[:limit]
+        claimed = []
+        for _, field in waiting:
+            if field in self.records:
+                self.timers[shard, field] = now + lease_ms
+                claimed.append((field, self.records[field]))
+            else:
+                del self.timers[shard, field]
+        return claimed
+
+    async def reserve(self, push_id: str, spends: Sequence[Spend], now: int) -> Result | None:
+        """Take all budgets or none."""
+        return self._spend(push_id, spends, now)
+
+    def _apply(
+        self, shard: int, device: DeviceCommit, now: int, refused: dict[str, Result]
+    ) -> None:
+        self.records[device.field] = device.new
+        if device.due_at:
+            self.timers[shard, device.field] = device.due_at
+        elif device.due_at == 0:
+            self.timers.pop((shard, device.field), None)
+        self.events.extend(device.events)
+        for push_id in device.cancels:
+            self.delayed.pop(push_id, None)
+        self.decisions.extend(device.decisions)
+        for push in device.pushes:
+            result = self._spend(push.id, push.spends, now)
+            if result is not None:
+                refused[push.id] = result
+                self.decisions.append(push.refusals[result])
+                continue
+            self.decisions.append(push.accepted)
+            if push.not_before > now:
+                self.delayed[push.id] = push
+            else:
+                self.outbox.append(push)
+        for zone_id in device.visits:
+            key = (device.field, zone_id)
+            self.visits[key] = self.visits.get(key, 0) + 1
+        if device.history is not None:
+            self.history.append(device.history)
+
+    def _spend(self, push_id: str, spends: Iterable[Spend], now: int) -> Result | None:
+        spends = tuple(spends)
+        for spend in spends:
+            taken = self._taken(spend, now)
+            if push_id not in taken and len(taken) >= spend.limit:
+                return spend.refused
+        for spend in spends:
+            self._budgets[spend.key].setdefault(push_id, now)
+        return None
+
+    def _taken(self, spend: Spend, now: int) -> dict[str, int]:
+        taken = self._budgets.setdefault(spend.key, {})
+        if spend.window_ms > 0:
+            for push_id in [p for p, at in taken.items() if at <= now - spend.window_ms]:
+                del taken[push_id]
+        return taken
