@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
+from redis.typing import StreamIdT
 
 from senders.model import Lane
 from senders.settlement import GROUP, Claimed, Delay, Keys, Operations, Requeue, Settlement
@@ -132,7 +133,7 @@ class Outbox:
 
     async def refresh(self, claimed: Iterable[Claimed]) -> None:
         """Say that these entries are being worked on, so that nobody takes them over."""
-        ids: dict[Stream, list[bytes]] = defaultdict(list)
+        ids: dict[Stream, list[StreamIdT]] = defaultdict(list)
         for entry in claimed:
             ids[Stream(entry.tenant, entry.shard, entry.lane)].append(entry.entry_id)
         if not ids:
