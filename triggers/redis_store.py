@@ -29,9 +29,13 @@ from triggers.store import (
     QuietCommit,
     Retention,
     StoreUnavailableError,
+    Told,
 )
 
 VISITS_LIFETIME_MS = 400 * 86_400_000
+ONCE_LIFETIME_MS = 7 * 86_400_000
+TOLD_LIFETIME_MS = 90 * 86_400_000
+TOLD_CAP = 200
 TRANSIENT = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError)
 
 
@@ -73,6 +77,14 @@ class ShardKeys:
     def visits(self, field: str) -> str:
         """Hash of a device's visit counts by zone id."""
         return f"{self.tag}:visits:{field}"
+
+    def told(self, field: str) -> str:
+        """Sorted set of a subject's latest custom events: ``name US event id`` by instant."""
+        return f"{self.tag}:told:{field}"
+
+    def once(self, name: str) -> str:
+        """Marks that something was committed, against repeats."""
+        return f"{self.tag}:once:{name}"
 
     def outbox(self, lane: str, tenant: str) -> str:
         """Stream of pushes to send."""
@@ -258,7 +270,7 @@ class _CommitCall:
         return [
             field,
             self._argument(device.old or b""),
-            self._argument(device.new),
+            0 if device.once is not None else self._argument(device.new),
             -1 if device.due_at is None else device.due_at,
             events,
             decisions,
@@ -268,8 +280,13 @@ class _CommitCall:
             [self._push(push) for push in device.pushes],
             [[visits, zone_id, VISITS_LIFETIME_MS] for zone_id in device.visits],
             extras,
-            list(device.cancels),
+            [self._key(self._shard.once(device.once)), ONCE_LIFETIME_MS] if device.once else "",
+            self._told(field, device.told) if device.told else "",
         ]
+
+    def _told(self, field: str, told: Told) -> list[Any]:
+        key = self._key(self._shard.told(field))
+        return [key, f"{told.name}\x1f{told.event_id}", told.at, TOLD_CAP, TOLD_LIFETIME_MS]
 
     def _push(self, push: PushCommit) -> list[Any]:
         return [

@@ -45,8 +45,20 @@ class PushCommit(NamedTuple):
     not_before: int = 0
 
 
+class Told(NamedTuple):
+    """A custom event to remember of a subject, for audiences and cancellations."""
+
+    name: str
+    event_id: str
+    at: int
+
+
 class DeviceCommit(NamedTuple):
-    """All effects of one device's input. ``due_at``: None leaves the timer, 0 clears it."""
+    """All effects of one device's input. ``due_at``: None leaves the timer, 0 clears it.
+
+    With ``once`` (a name) nothing is compared and no record written: the effects happen if that name
+    was not committed before, else the device conflicts.
+    """
 
     field: bytes
     old: bytes | None
@@ -58,7 +70,8 @@ class DeviceCommit(NamedTuple):
     pushes: tuple[PushCommit, ...] = ()
     visits: tuple[str, ...] = ()  # zone ids whose visit counter goes up
     history: bytes | None = None  # raw pings, where the tenant records them
-    cancels: tuple[str, ...] = ()  # push ids that must not go
+    once: str | None = None
+    told: Told | None = None
 
 
 class QuietCommit(NamedTuple):
@@ -109,7 +122,7 @@ class MemoryStore:
     """The contract in one process's memory: for tests and backtests.
 
     Public attributes show what was written: ``records``, ``timers``, ``events``, ``decisions``,
-    ``outbox``, ``delayed``, ``visits`` and ``history``.
+    ``outbox``, ``delayed``, ``visits``, ``told`` and ``history``.
     """
 
     def __init__(self) -> None:
@@ -120,7 +133,9 @@ class MemoryStore:
         self.outbox: list[PushCommit] = []
         self.delayed: dict[str, PushCommit] = {}
         self.visits: dict[tuple[bytes, str], int] = {}
+        self.told: dict[bytes, list[Told]] = {}
         self.history: list[bytes] = []
+        self._once: set[str] = set()
         self._budgets: dict[str, dict[str, int]] = {}
 
     async def read(self, shard: int, fields: Sequence[bytes]) -> list[bytes | None]:
@@ -140,7 +155,7 @@ class MemoryStore:
         conflicts = []
         refused: dict[str, Result] = {}
         for position, device in enumerate(devices):
-            if self.records.get(device.field) == device.old:
+            if self._is_current(device):
                 self._apply(shard, device, now, refused)
             else:
                 conflicts.append(position)
@@ -168,17 +183,25 @@ class MemoryStore:
         """Take all budgets or none."""
         return self._spend(push_id, spends, now)
 
+    def _is_current(self, device: DeviceCommit) -> bool:
+        if device.once is None:
+            return self.records.get(device.field) == device.old
+        is_new = device.once not in self._once
+        self._once.add(device.once)
+        return is_new
+
     def _apply(
         self, shard: int, device: DeviceCommit, now: int, refused: dict[str, Result]
     ) -> None:
-        self.records[device.field] = device.new
+        if device.once is None:
+            self.records[device.field] = device.new
+        if device.told is not None:
+            self.told.setdefault(device.field, []).append(device.told)
         if device.due_at:
             self.timers[shard, device.field] = device.due_at
         elif device.due_at == 0:
             self.timers.pop((shard, device.field), None)
         self.events.extend(device.events)
-        for push_id in device.cancels:
-            self.delayed.pop(push_id, None)
         self.decisions.extend(device.decisions)
         for push in device.pushes:
             result = self._spend(push.id, push.spends, now)

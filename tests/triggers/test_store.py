@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from triggers.model import Result, Spend
 from triggers.redis_store import RedisStore
-from triggers.store import DeviceCommit, MemoryStore, PushCommit, QuietCommit, Store
+from triggers.store import DeviceCommit, MemoryStore, PushCommit, QuietCommit, Store, Told
 
 NOW = 1_790_000_000_000
 NONE = QuietCommit([], [], [])
@@ -169,20 +169,19 @@ def test_timers_are_claimed_once_until_the_lease_ends(on_store) -> None:
     on_store(body)
 
 
-def test_a_delayed_push_can_be_canceled_by_a_later_commit(on_store, redis_client) -> None:
-    """cancel_on: the delayed push goes in the commit of the event that cancels it."""
+def test_something_that_may_happen_once_happens_once(on_store) -> None:
+    """A custom event posted twice takes effect once, and needs no device record."""
 
     async def body(store: Store) -> None:
-        await store.commit(
-            0, NONE, [device("a", None, b"1", pushes=(push("p1", not_before=NOW + 9),))], NOW
-        )
-        await store.commit(0, NONE, [device("a", b"1", b"2", cancels=("p1",))], NOW)
-        if isinstance(store, MemoryStore):
-            assert {} == store.delayed
-        else:
-            assert 0 == redis_client.zcard("{s:00}:delayed") + redis_client.hlen(
-                "{s:00}:delayed:body"
+        told = Told("purchase", "order-7", NOW)
+        first, second = [
+            await store.commit(
+                0, NONE, [device("u", None, b"", once="acme:order-7", told=told)], NOW
             )
+            for _ in range(2)
+        ]
+        assert ([], [0]) == (list(first.conflicts), list(second.conflicts))
+        assert [None] == await store.read(0, [b"acme/u"])
 
     on_store(body)
 
@@ -204,6 +203,7 @@ def test_what_a_commit_writes_in_redis(redis_client, clean_redis_url: str) -> No
                     events=(b"event",),
                     decisions=(b"no",),
                     visits=("shop",),
+                    told=Told("paid", "e1", 7),
                     history=b"\xff",
                     pushes=(push("p1"), push("p2", not_before=NOW + 1)),
                 )
@@ -224,5 +224,6 @@ def test_what_a_commit_writes_in_redis(redis_client, clean_redis_url: str) -> No
     assert b"marketing:acme\n\x00\xffpayload" == r.hget("{s:03}:delayed:body", "p2")
     assert NOW + 1 == r.zscore("{s:03}:delayed", "p2")
     assert {b"shop": b"1"} == r.hgetall("{s:03}:visits:acme/a")
+    assert [(b"paid\x1fe1", 7)] == r.zrange("{s:03}:told:acme/a", 0, -1, withscores=True)
     assert [{b"h": b"\xff"}] == [entry for _, entry in r.xrange("{s:03}:history:acme")]
     assert b"e" == r.lrange("{s:03}:trail:acme/a", 0, 0)[0][:1]

@@ -15,12 +15,13 @@
 --
 -- A device with effects is
 --   {field, old, new, due, events_key, decisions_key, trail_key, events, decisions, pushes, counters,
---    extras, cancels}
---   due: -1 leaves the timer, 0 clears it; events, decisions: payloads;
+--    extras, once, told}
+--   new: 0 leaves the record alone; due: -1 leaves the timer, 0 clears it; events, decisions: payloads;
 --   pushes: {id, spends, accepted, refusals, outbox_key, member, payload, not_before}
 --     spends: {key, limit, window_ms, refused}; refusals: refused -> decision payload
 --   counters: {key, name, lifetime_ms}; extras: {key, field, payload, cap} appended to other streams
---   cancels: push ids whose delayed push must not go
+--   once: '' or {key, lifetime_ms}: the device conflicts if this was committed before
+--   told: '' or {key, member, at, cap, lifetime_ms}: what the tenant's back end told of a user
 -- Returns {conflicts of ARGV 6, conflicts of ARGV 10 (both 0-based), push ids refused, their results}.
 -- No write happens before a device's compare; nothing after a write can fail but out of memory,
 -- which Redis refuses before the script starts.
@@ -83,8 +84,25 @@ local function take_push(push, device)
   end
 end
 
+local function remember(told)
+  redis.call('ZADD', told[1], told[3], told[2])
+  redis.call('ZREMRANGEBYRANK', told[1], 0, -told[4] - 1)
+  redis.call('PEXPIRE', told[1], told[5])
+end
+
+-- Whether the effects of this device may happen; marks a `once` as taken.
+local function is_current(device)
+  local once = device[13]
+  if once ~= '' then
+    return redis.call('SET', once[1], '1', 'NX', 'PX', once[2])
+  end
+  return (redis.call('HGET', KEYS[1], device[1]) or '') == ARGV[device[2]]
+end
+
 local function apply(device)
-  redis.call('HSET', KEYS[1], device[1], ARGV[device[3]])
+  if device[3] > 0 then
+    redis.call('HSET', KEYS[1], device[1], ARGV[device[3]])
+  end
   if device[4] > 0 then
     redis.call('ZADD', KEYS[2], device[4], device[1])
   elseif device[4] == 0 then
@@ -92,10 +110,6 @@ local function apply(device)
   end
   for _, payload in ipairs(device[8]) do
     append(device[5], 'e', ARGV[payload], ARGV[2], device[7], 'e')
-  end
-  for _, id in ipairs(device[13]) do
-    redis.call('ZREM', KEYS[4], id)
-    redis.call('HDEL', KEYS[5], id)
   end
   for _, payload in ipairs(device[9]) do
     append(device[6], 'd', ARGV[payload], ARGV[3], device[7], 'd')
@@ -110,6 +124,9 @@ local function apply(device)
   for _, extra in ipairs(device[12]) do
     redis.call('XADD', extra[1], 'MAXLEN', '~', extra[4], '*', extra[2], ARGV[extra[3]])
   end
+  if device[14] ~= '' then
+    remember(device[14])
+  end
   if #device[8] + #device[9] + #device[10] > 0 then
     redis.call('LTRIM', device[7], -tonumber(ARGV[4]), -1)
     redis.call('PEXPIRE', device[7], ARGV[5])
@@ -118,8 +135,7 @@ end
 
 if ARGV[10] ~= '' then
   for index, device in ipairs(cmsgpack.unpack(ARGV[10])) do
-    local stored = redis.call('HGET', KEYS[1], device[1])
-    if (stored or '') == ARGV[device[2]] then
+    if is_current(device) then
       apply(device)
     else
       device_conflicts[#device_conflicts + 1] = index - 1
