@@ -234,7 +234,7 @@ class SettingInfo(NamedTuple):
 class ConfigError(ValueError):
     """The configuration is wrong; ``problems`` has one line for each wrong setting."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
 
@@ -281,7 +281,7 @@ def load_settings(
                 origins[name] = origin
     problems += _invalid_values(values, origins, known)
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(*problems)
     return _convert(values)
 
 
@@ -332,9 +332,9 @@ def _read_file(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ConfigError([f"{path}: cannot be read ({error.strerror}). Check the path."]) from None
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Check the path.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: is not valid TOML: {error}."]) from None
+        raise ConfigError(f"{path}: is not valid TOML: {error}.") from None
 
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -225,7 +225,7 @@ class FieldError(NamedTuple):
     detail: str
 
 
-class Problem(Exception):  # noqa: N818 - RFC 9457's own word
+class Problem(Exception):
     """A problem to be answered.
 
     Args:
