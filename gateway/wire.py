@@ -134,7 +134,7 @@ class Codec:
         except msgspec.ValidationError:
             return self._decode_each(body, format_)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadEnvelopeError("bad-body", f"The body is not {format_}: {error}") from error
+            raise BadEnvelopeError("malformed-body", f"The body is not {format_}: {error}") from error
         self._check_count(len(items))
         return items, list(range(len(items))), []
 
@@ -161,7 +161,7 @@ class Codec:
                 items.append(decoder.decode(raw))
                 indexes.append(index)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                refusals.append(Refusal(index, "invalid-item", self._explain(str(error))))
+                refusals.append(Refusal(index, f"invalid-{self._plural[:-1]}", self._explain(str(error))))
         return items, indexes, refusals
 
     def _raw_items(self, body: bytes, format_: Format) -> Sequence[msgspec.Raw | bytes]:
@@ -172,18 +172,18 @@ class Codec:
             if shape == "object" and self._is_envelope(body, format_):
                 return getattr(self._raw_enveloped[format_].decode(body), self._plural)  # type: ignore[no-any-return]
         except (msgspec.DecodeError, RecursionError) as error:
-            raise BadEnvelopeError("bad-body", self._explain(str(error))) from error
+            raise BadEnvelopeError("malformed-body", self._explain(str(error))) from error
         if shape == "object":
             return [body]
         raise BadEnvelopeError(
-            "bad-body",
+            "malformed-body",
             f'Send one object, an array of objects, or {{"{self._plural}": [...]}}.',
         )
 
     def _check_count(self, count: int) -> None:
         if count > MAX_ITEMS:
             raise BadEnvelopeError(
-                "too-many-items", f"{count} items in one call; send at most {MAX_ITEMS}."
+                "body-too-large", f"{count} items in one call; send at most {MAX_ITEMS}."
             )
 
     def _explain(self, message: str) -> str:
