@@ -111,6 +111,7 @@ class Rendered(msgspec.Struct, frozen=True):
     sound: str = "default"
     badge: int | None = None
     data: dict[str, str] = {}
+    optional_data: tuple[str, ...] = ()  # keys of data that may be left out to fit a size limit
     collapse_key: str = ""
     priority: Literal["low", "normal", "high", "time_sensitive"] = "high"
     group: str = ""
