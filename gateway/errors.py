@@ -11,16 +11,17 @@ Error tree: ``Problem`` (this module). Others' errors are translated here and no
 import re
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
 from redis.exceptions import OutOfMemoryError, RedisError
 
+from gateway.document import VersionConflict
+from gateway.intake import OverloadedError
 from gateway.private_redis import RedisUnavailable
-from senders.model import InvalidCredential, InvalidMessage
-from triggers.model import InvalidTrigger
+from triggers.store import StoreUnavailableError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -271,6 +272,14 @@ class Problem(Exception):
         return {**self.extra, **members}
 
 
+@runtime_checkable
+class NamesField(Protocol):
+    """What the cores raise for a wrong document: JSON pointer and why (see their error trees)."""
+
+    pointer: str
+    detail: str
+
+
 def type_url(slug: str, base_url: str) -> str:
     """The ``type`` of a problem: where its description can be read."""
     return f"{base_url}/errors#{slug}"
@@ -324,7 +333,7 @@ def _response(request: Request[Any, Any, Any], problem: Problem, base_url: str) 
     if problem.kind.is_retryable:
         headers.setdefault("Retry-After", "1")
     if problem.status == HTTPStatus.UNAUTHORIZED:
-        headers.setdefault("WWW-Authenticate", 'Bearer realm="gateway", Basic realm="gateway"')
+        headers.setdefault("WWW-Authenticate", 'Bearer realm="gateway"')
     return Response(
         msgspec.json.encode(document),
         status_code=problem.status,
@@ -342,6 +351,15 @@ def _from_fields(exc: Any) -> Problem:
     """The cores' errors: a JSON pointer and a detail."""
     pointer = "#" + exc.pointer.removeprefix("#")
     return Problem("invalid-document", str(exc), errors=[(pointer, exc.detail)])
+
+
+def _from_conflict(exc: Any) -> Problem:
+    if not exc.version:
+        return Problem("precondition-failed", "Nothing is stored under this id.")
+    tag = f'"{exc.version}"'
+    return Problem(
+        "precondition-failed", f"The stored document has the tag {tag}.", headers={"ETag": tag}
+    )
 
 
 def _from_msgspec(exc: Any) -> Problem:
@@ -390,7 +408,7 @@ def _from_http(exc: Any) -> Problem:
     return Problem(slug, detail, headers=exc.headers)
 
 
-_Kinds = type[Exception] | tuple[type[Exception], ...]
+_Kinds = type | tuple[type, ...]
 
 # The first match wins; each translation may rely on its exception's own attributes.
 _TRANSLATIONS: tuple[tuple[_Kinds, Callable[[Any], Problem]], ...] = (
@@ -400,13 +418,15 @@ _TRANSLATIONS: tuple[tuple[_Kinds, Callable[[Any], Problem]], ...] = (
     (HTTPException, _from_http),
     (msgspec.ValidationError, _from_msgspec),
     (msgspec.DecodeError, _from_undecodable),
-    ((InvalidTrigger, InvalidMessage, InvalidCredential), _from_fields),
+    (NamesField, _from_fields),
+    (VersionConflict, _from_conflict),
+    (OverloadedError, lambda exc: Problem("overloaded", str(exc))),
     (
         OutOfMemoryError,
         lambda _: Problem("storage-full", "Redis is out of memory; nothing was stored."),
     ),
     (
-        (RedisError, RedisUnavailable, ConnectionError, TimeoutError),
+        (RedisError, RedisUnavailable, StoreUnavailableError, ConnectionError, TimeoutError),
         lambda exc: Problem("unavailable", f"Redis did not answer ({type(exc).__name__})."),
     ),
 )
