@@ -62,13 +62,15 @@ class Result(StrEnum):
     EXPIRED = "expired"
 
 
-class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Policy(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, cache_hash=True
+):
     """How a zone's evidence is judged; ``None`` means the preset's own rule (see ``PRESETS``).
 
     Set per geofence and per tenant; the preset fills what is not set (triggers/policy.py).
     """
 
-    preset: Literal["robust", "immediate"] = "robust"
+    preset: Literal["robust", "immediate"] | None = None  # None: the tenant's, else robust
     max_accuracy_m: float | None = None
     confirm_window_s: int | None = None
     enter_confirmations: int | None = None
@@ -97,6 +99,7 @@ class ZoneRule(msgspec.Struct, frozen=True):
     approach_m: tuple[int, ...] = ()  # rings that some trigger listens to, ascending
     detect_cross: bool = False
     version: int = 0
+    removed: bool = False  # a tombstone: the zone is gone, its visits end at the next input
 
 
 class ZoneFix(NamedTuple):
