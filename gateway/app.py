@@ -17,12 +17,13 @@ from litestar.datastructures import State
 from litestar.types import HTTPScope, Message, Scope, Send
 
 from gateway import metrics
-from gateway.api import ROUTES
+from gateway.auth import authorize
 from gateway.config import Settings
 from gateway.encoding import decoded
 from gateway.errors import exception_handlers, problem_of
 from gateway.log import get_logger, hide_secrets
 from gateway.openapi import openapi_config
+from gateway.routes import ROUTES
 from gateway.services import Services, build_services
 
 _log = get_logger(__name__)
@@ -117,6 +118,7 @@ def create_app(settings: Settings, build: BuildServices = build_services) -> Lit
 
     return Gateway(
         route_handlers=ROUTES,
+        guards=[authorize],
         lifespan=[lifespan],
         exception_handlers=exception_handlers(settings.base_url, _log_failure),
         after_exception=[_count_problem],

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -22,8 +22,10 @@ DEFAULT_COMMAND = "serve"
 
 # Command name -> module that holds it, so that one command does not load the needs of all.
 _COMMANDS = {
-    "config": "gateway.cli_config:show_config",
     "serve": "gateway.cli:serve",
+    "keys": "gateway.cli_keys:keys",
+    "tenants": "gateway.cli_keys:tenants",
+    "config": "gateway.cli_config:show_config",
 }
 
 
@@ -69,6 +71,11 @@ class Commands(click.Group):
         except RedisUnavailable as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(1)
+
+
+def fail(message: str) -> NoReturn:
+    """End the command with this message and exit code 1."""
+    raise click.ClickException(message)
 
 
 def setting_flags(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

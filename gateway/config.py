@@ -121,16 +121,19 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     # Security
     master_key: Annotated[
-        str,
+        tuple[str, ...],
         _about(
-            "32 bytes in base64 that seal provider credentials. Empty: read from "
-            "`master_key_file`.",
+            "Keys that seal provider credentials, 32 bytes in base64 each. The first seals, all "
+            "open. Empty: read from `master_key_file`.",
             secret=True,
         ),
-    ] = ""
+    ] = ()
     master_key_file: Annotated[
         str,
-        _about("File with the master key. Empty: `master.key` in `data_dir`, made if missing."),
+        _about(
+            "File with the master keys, one a line. Empty: `master.key` in `data_dir`, made if "
+            "missing."
+        ),
     ] = ""
     allowed_private_hosts: Annotated[
         tuple[str, ...],
@@ -299,7 +302,7 @@ def masked(settings: Settings) -> dict[str, Any]:
     for info in describe_settings():
         value = getattr(settings, info.name)
         if info.is_secret and value:
-            value = mask_url(value) if "://" in value else MASK
+            value = mask_url(value) if "://" in str(value) else MASK
         shown[info.name] = str(value) if isinstance(value, Path) else value
     return shown
 

@@ -9,14 +9,24 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import msgspec
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from gateway import metrics
+from gateway.audit import Audit
+from gateway.auth import Authenticator
 from gateway.config import ConfigError, Settings
 from gateway.health import Health
 from gateway.installation import Installation, open_installation
+from gateway.keys import KeyStore
+from gateway.master_key import load_master_keys
 from gateway.private_redis import PrivateRedis
+from gateway.ratelimit import RateLimiter
 from gateway.redis_client import open_redis
+from gateway.registry import Registry
+from gateway.tokens import JwtKey, TokenVerifier
+from senders.vault import Vault
 
 
 @dataclass(slots=True)
@@ -27,6 +37,13 @@ class Services:
     redis: Redis
     installation: Installation
     health: Health
+    vault: Vault
+    registry: Registry
+    audit: Audit
+    keys: KeyStore
+    tokens: TokenVerifier
+    authenticator: Authenticator
+    limits: RateLimiter
     started_at: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -42,6 +59,8 @@ class Services:
         for task in reversed(self.tasks):
             with suppress(asyncio.CancelledError):
                 await task
+        with suppress(RedisError):
+            await self.authenticator.write_used()
         await self.redis.aclose()
 
 
@@ -58,7 +77,7 @@ async def build_services(settings: Settings) -> Services:
     except BaseException:
         await redis.aclose()
         raise
-    services = Services(settings, redis, installation, Health(settings.data_dir))
+    services = _compose(settings, redis, installation)
 
     async def redis_answers() -> str:
         await redis.ping()
@@ -67,8 +86,38 @@ async def build_services(settings: Settings) -> Services:
     services.health.add("redis", redis_answers)
     await services.health.check_all()
     services.spawn(asyncio.create_task(services.health.watch(), name="health"))
+    services.spawn(asyncio.create_task(services.authenticator.follow(), name="keys"))
     metrics.mark_started()
     return services
+
+
+def _compose(settings: Settings, redis: Redis, installation: Installation) -> Services:
+    master_keys = load_master_keys(settings)
+    registry = Registry(redis)
+    keys = KeyStore(redis)
+    tokens = TokenVerifier(
+        lambda tenant, key_id: _find_jwt_key(registry, tenant, key_id),
+        master_keys[0],
+        settings.device_token_max_ttl_s,
+    )
+    return Services(
+        settings=settings,
+        redis=redis,
+        installation=installation,
+        health=Health(settings.data_dir),
+        vault=Vault(master_keys),
+        registry=registry,
+        audit=Audit(redis),
+        keys=keys,
+        tokens=tokens,
+        authenticator=Authenticator(keys, tokens),
+        limits=RateLimiter(redis, settings, installation.shard_count),
+    )
+
+
+async def _find_jwt_key(registry: Registry, tenant: str, key_id: str) -> JwtKey | None:
+    document = await registry.get(tenant, "jwt_keys", key_id)
+    return msgspec.json.decode(document.doc, type=JwtKey) if document else None
 
 
 def redis_url(settings: Settings) -> str:

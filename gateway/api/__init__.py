@@ -1,7 +1,1 @@
-"""Routes, one module a resource. ``ROUTES`` is all of them."""
-
-from litestar.handlers import BaseRouteHandler
-
-from gateway.api.system import healthz, livez, readyz, show_metrics
-
-ROUTES: list[BaseRouteHandler] = [livez, healthz, readyz, show_metrics]
+"""Routes, one module a resource; each has its ``ROUTES``, which ``gateway.routes`` gathers."""

@@ -58,3 +58,6 @@ async def show_metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 def _line(finding: Finding) -> str:
     return f"[{'+' if finding.is_ok else '-'}] {finding.name}: {finding.detail}\n"
+
+
+ROUTES = [livez, healthz, readyz, show_metrics]

@@ -1,0 +1,13 @@
+"""All routes of the gateway."""
+
+from collections.abc import Sequence
+
+from litestar.handlers import BaseRouteHandler
+
+from gateway.api import keys, system
+
+ROUTES: Sequence[BaseRouteHandler] = [
+    route
+    for module in (system, keys)
+    for route in module.ROUTES
+]
