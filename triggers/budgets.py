@@ -36,7 +36,7 @@ def cooldown_scope(trigger: Trigger, zone_id: str | None) -> str | None:
 
 
 def budgets_of(
-    trigger: Trigger, event: Event, owner: str, at: int, zone: ZoneInfo, spend_key: SpendKey
+    trigger: Trigger, event: Event, owner: str, *, at: int, zone: ZoneInfo, spend_key: SpendKey
 ) -> tuple[Spend, ...]:
     """The budgets of one push of a trigger that is due ``at``; days are those of ``zone``."""
     spends = []
@@ -61,7 +61,7 @@ def budgets_of(
 
 
 def caps_of(
-    caps: Caps, owner: str, at: int, zone: ZoneInfo, spend_key: SpendKey
+    caps: Caps, owner: str, *, at: int, zone: ZoneInfo, spend_key: SpendKey
 ) -> tuple[Spend, ...]:
     """The budgets that all marketing pushes to one person share; taken at dispatch."""
     spends = []

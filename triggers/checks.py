@@ -57,6 +57,7 @@ def case_of(
     event: Event,
     subject: Subject,
     zone: ZoneFacts | None,
+    *,
     now: int,
     tenant: TenantRules,
 ) -> Case:

@@ -36,17 +36,21 @@ def decide(
     event: Event,
     subject: Subject,
     zone: ZoneFacts | None,
+    *,
     now: int,
     tenant: TenantRules,
     spend_key: SpendKey,
 ) -> list[Decision]:
     """The decisions of one event."""
-    return decide_all([Occasion(event, zone, triggers)], subject, now, tenant, spend_key)
+    return decide_all(
+        [Occasion(event, zone, triggers)], subject, now=now, tenant=tenant, spend_key=spend_key
+    )
 
 
 def decide_all(
     occasions: Iterable[Occasion],
     subject: Subject,
+    *,
     now: int,
     tenant: TenantRules,
     spend_key: SpendKey,
@@ -59,19 +63,19 @@ def decide_all(
     ]
     pairs.sort(key=lambda pair: pair[:3])
     return [
-        _decision(case_of(live, event, subject, zone, now, tenant), spend_key)
+        _decision(case_of(live, event, subject, zone, now=now, tenant=tenant), spend_key)
         for *_, live, (event, zone, _triggers) in pairs
     ]
 
 
-def refused(decision: Decision, result: Result) -> Decision:
+def refused(decision: Decision, result: Result, detail: str = "") -> Decision:
     """The decision that stands when a budget of it was empty, or its push was taken back."""
     checks = tuple(
         msgspec.structs.replace(check, ok=False) if check.name == result.value else check
         for check in decision.checks
     )
     if all(check.ok for check in checks):
-        checks += (Check(result.value, ok=False),)
+        checks += (Check(result.value, ok=False, detail=detail),)
     return msgspec.structs.replace(
         decision, result=result, checks=checks, pending=False, push=None, spends=()
     )
@@ -104,7 +108,14 @@ def _decision(case: Case, spend_key: SpendKey) -> Decision:
     push = _push(case, sent.id)
     policy = trigger.schedule.timezone
     day_zone = policy_zone(policy, case.subject, case.zone, case.tenant) or _UTC
-    spends = budgets_of(trigger, event, case.subject.owner, push.not_before, day_zone, spend_key)
+    spends = budgets_of(
+        trigger,
+        event,
+        case.subject.owner,
+        at=push.not_before,
+        zone=day_zone,
+        spend_key=spend_key,
+    )
     return msgspec.structs.replace(sent, pending=True, push=push, spends=spends)
 
 
@@ -139,5 +150,5 @@ def _push(case: Case, identity: str) -> Push:
         expires_at=case.expires_at,
         user_id=case.subject.user_id,
         cancel_on=trigger.cancel_on,
-        channel=trigger.channels.index(channel),  # type: ignore[arg-type]
+        channel=trigger.channels.index(channel),
     )

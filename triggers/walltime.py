@@ -52,7 +52,8 @@ class Days(frozenset[int]):
         spans: list[str] = []
         for entry in entries:
             if not isinstance(entry, str):
-                raise ValueError(f"{entry!r} are no days; write e.g. ['mon-fri', 'sun']")
+                hint = "write e.g. ['mon-fri', 'sun']"
+                raise ValueError(f"{entry!r} is no day; {hint}")  # noqa: TRY004 - a wrong value
             spans += entry.lower().split(",")
         days = cls(day for span in spans for day in _days_of(span.strip()))
         if not days:
