@@ -88,21 +88,25 @@ class Outbox:
         return found
 
     async def claim(
-        self, room: Room, held: Mapping[Lane, Mapping[str, int]] | None = None
+        self,
+        room: Room,
+        places: Room | None = None,
+        held: Mapping[Lane, Mapping[str, int]] | None = None,
     ) -> list[Claimed]:
         """New entries, transactional ones first, dealt fairly over the tenants.
 
         Args:
             room: how many may be claimed.
+            places: how many the caller can have in flight; at first, as many as there is room.
             held: by lane, how many entries of each tenant the caller has in flight.
         """
         waiting: dict[Lane, list[Stream]] = {"transactional": [], "marketing": []}
         for stream in await self.streams():
             waiting[stream.lane].append(stream)
         counts: dict[Stream, int] = {}
-        for lane, free in zip(waiting, room, strict=True):
+        for lane, free, most in zip(waiting, room, places or room, strict=True):
             mine = held.get(lane, {}) if held else {}
-            counts |= self._turns[lane].deal(waiting[lane], mine, free)
+            counts |= self._turns[lane].deal(waiting[lane], mine, free, most)
         if not counts:
             return []
         claimed = await asyncio.gather(

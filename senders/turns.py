@@ -30,17 +30,17 @@ class Turns:
         self._last: Stream | None = None
 
     def deal(
-        self, streams: Sequence[Stream], held: Mapping[str, int], room: int
+        self, streams: Sequence[Stream], held: Mapping[str, int], room: int, places: int
     ) -> dict[Stream, int]:
         """How many entries each stream may claim now.
 
         The counts add up to at most ``room``. ``held`` is what each tenant has in flight; no
-        tenant is given more than its share of all places (those in flight and those free).
+        tenant is given more than its share of all ``places`` (those in flight and those free).
         """
         if room <= 0 or not streams:
             return {}
         tenants = {stream.tenant for stream in streams} | held.keys()
-        share = max(1, (room + sum(held.values())) // (len(tenants) + 1))
+        share = max(1, places // (len(tenants) + 1))
         left = {tenant: share - held.get(tenant, 0) for tenant in tenants}
         queues = Counter(stream.tenant for stream in streams)
         per_stream = max(LEAST_PER_TURN, room // len(streams))
