@@ -2,7 +2,7 @@
 
 Rules: Apple's "Sending notification requests to APNs", "Establishing a token-based connection to
 APNs" and "Handling error responses from APNs". Where Apple names no reason (a body that is not a
-JSON object with ``aps``), ``PayloadEmpty`` is answered.
+JSON object with ``aps``), ``PayloadEmpty`` is answered; HTTP/1.1, where Apple hangs up, gets 505.
 """
 
 import re
@@ -37,6 +37,7 @@ TOPIC_SUFFIX = {
     "pushtotalk": ".voip-ptt",
     "widgets": ".push-type.widgets",
 }
+MAY_LACK_APS = ("voip", "mdm", "fileprovider", "pushtotalk", "location", "complication")
 RECORDED_HEADERS = (
     "apns-topic",
     "apns-push-type",
@@ -58,7 +59,7 @@ STATUS = {
     "TooManyProviderTokenUpdates": 429,
 }
 
-_DEVICE_TOKEN = re.compile(r"(?:[0-9a-fA-F]{2}){32,100}\Z")
+_DEVICE_TOKEN = re.compile(r"[0-9a-fA-F]{64,200}\Z")
 _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 _TEN_CHARACTERS = re.compile(r"[A-Za-z0-9]{10}\Z")
 _TOPIC = re.compile(r"[A-Za-z0-9.-]{1,255}\Z")
@@ -83,7 +84,7 @@ class Aps(msgspec.Struct, frozen=True):
 class Payload(msgspec.Struct, frozen=True):
     """A payload: ``aps`` and whatever the application adds."""
 
-    aps: Aps
+    aps: Aps | None = None
 
 
 _decode_payload = msgspec.json.Decoder(Payload).decode
@@ -179,6 +180,8 @@ class Apns:
     def answer(self, request: Request) -> Answer:
         """Judge a push; reasons in the order in which APNs looks."""
         headers = request.headers
+        if not request.http_version.startswith("2"):
+            return self.refusal(505, "HTTP/2 is required", request.at)
         try:
             target = _device_token(request)
             self._tokens.check(headers.get("authorization", ""), request.at // 1000)
@@ -188,7 +191,7 @@ class Apns:
         except RefusedError as refused:
             reason = str(refused)
             answer = self.refusal(STATUS.get(reason, 400), reason, request.at)
-            answer.headers.append(("apns-id", headers.get("apns-id", "")))
+            answer.headers.append(("apns-id", headers.get("apns-id") or str(uuid.uuid4())))
             return answer
         accepted = Accepted(
             self.provider,
@@ -222,7 +225,7 @@ def _device_token(request: Request) -> str:
 
 
 def _check_device_token(token: str) -> None:
-    if not _DEVICE_TOKEN.match(token):
+    if len(token) % 2 or not _DEVICE_TOKEN.match(token):
         raise RefusedError("BadDeviceToken")
 
 
@@ -261,11 +264,14 @@ def _check_payload(push_type: str, body: bytes) -> None:
     if len(body) > (MAX_VOIP_PAYLOAD_BYTES if push_type == "voip" else MAX_PAYLOAD_BYTES):
         raise RefusedError("PayloadTooLarge")
     try:
+        body.decode()
         aps = _decode_payload(body).aps
-    except msgspec.DecodeError as error:
-        if push_type in ("location", "fileprovider", "mdm", "voip", "pushtotalk"):
-            return
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RefusedError("PayloadEmpty") from error
+    if aps is None:
+        if push_type in MAY_LACK_APS:
+            return
+        raise RefusedError("PayloadEmpty")
     is_visible = aps.alert is not None or aps.badge is not None or aps.sound is not None
     if push_type == "alert" and not is_visible:
         raise RefusedError("InvalidPushType")

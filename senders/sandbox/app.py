@@ -13,7 +13,10 @@ from senders.sandbox.fcm import Fcm, Oauth
 from senders.sandbox.keys import Keys
 from senders.sandbox.management import Management
 from senders.sandbox.received import Received
+from senders.sandbox.sms import Sms
+from senders.sandbox.webhook import Webhook
 from senders.sandbox.webpush import WebPush
+from senders.sandbox.whatsapp import WhatsApp
 
 DEFAULT_RETRY_AFTER_S = 5
 HANG_S = 3600.0
@@ -39,6 +42,9 @@ class Sandbox:
             "token": self._oauth,
             "v1": Fcm(self._oauth),
             "wpush": self._webpush,
+            "webhook": Webhook(self.keys),
+            "whatsapp": WhatsApp(self.keys),
+            "2010-04-01": Sms(self.keys),
         }
 
     def reset(self) -> None:
@@ -108,6 +114,11 @@ class Application:
         return _refused(fault, emulator, answer, message)
 
 
+def create_application() -> Application:
+    """Return a fresh sandbox to serve."""
+    return Application(Sandbox())
+
+
 def _refused(fault: Fault, emulator: Emulator, answer: Answer, message: Accepted) -> Answer:
     """What the fault makes of an answer; the answer itself if it was only slow."""
     status, reason = fault.status, fault.reason
@@ -139,4 +150,5 @@ def _request(scope: Any, body: bytes) -> Request:
         scope.query_string,
         f"{scope.scheme}://{authority}",
         len(headers) != len(items),
+        scope.http_version,
     )

@@ -20,9 +20,10 @@ class Request(NamedTuple):
     query: str = ""
     origin: str = ""  # scheme://host:port that the client asked for
     has_repeated_headers: bool = False
+    http_version: str = "2"
 
 
-class Accepted(msgspec.Struct, frozen=True):
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """A message that a provider took: what ``GET /_sandbox/messages`` lists.
 
     ``payload`` is the decoded message as JSON text.
@@ -72,3 +73,12 @@ def json_answer(status: int, document: Any, *headers: tuple[str, str]) -> Answer
 def raw_json(document: Any) -> msgspec.Raw:
     """Return a document as JSON text that is embedded as it is."""
     return msgspec.Raw(_encode(document))
+
+
+def as_json(content: bytes) -> msgspec.Raw:
+    """Return JSON content as it is, and anything else as a JSON string."""
+    try:
+        msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return raw_json(content.decode(errors="replace"))
+    return msgspec.Raw(content)

@@ -1,5 +1,6 @@
 """The sandbox as a child process on a free port: for tests, the demo and benchmarks."""
 
+import os
 import signal
 import socket
 import ssl
@@ -46,7 +47,9 @@ class SandboxProcess:
         )
         arguments = [sys.executable, "-c", code, str(self.port), str(self.data_dir)]
         with log.open("wb") as output:
-            self._process = subprocess.Popen(arguments, stdout=output, stderr=output)  # noqa: S603 - our own interpreter
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                arguments, stdout=output, stderr=output, start_new_session=True
+            )
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -64,7 +67,7 @@ class SandboxProcess:
         try:
             process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
     def call(self, method: str, path: str, document: Any = None) -> Any:

@@ -16,7 +16,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from senders.sandbox.aes128gcm import UndecryptableError, decrypt, public_bytes
-from senders.sandbox.exchange import Accepted, Answer, Request, json_answer, raw_json
+from senders.sandbox.exchange import Accepted, Answer, Request, as_json, json_answer
 from senders.sandbox.provider_token import (
     REMEMBERED,
     InvalidToken,
@@ -119,7 +119,7 @@ class WebPush:
             message_id,
             request.at,
             {name: headers[name] for name in RECORDED_HEADERS if name in headers},
-            _as_json(plaintext),
+            as_json(plaintext),
         )
         location = f"{request.origin}/m/{message_id}"
         ttl = str(min(int(headers["ttl"]), MAX_TTL_S))
@@ -197,14 +197,6 @@ def _plaintext(request: Request, subscription: Subscription) -> bytes:
         return decrypt(request.body, subscription.key, subscription.auth)
     except UndecryptableError as error:
         raise RefusedError(400, 110, str(error)) from error
-
-
-def _as_json(plaintext: bytes) -> msgspec.Raw:
-    try:
-        msgspec.json.decode(plaintext)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return raw_json(plaintext.decode(errors="replace"))
-    return msgspec.Raw(plaintext)
 
 
 def _base64url(value: bytes) -> str:
