@@ -26,6 +26,8 @@ _COMMANDS = {
     "keys": "gateway.cli_keys:keys",
     "tenants": "gateway.cli_keys:tenants",
     "config": "gateway.cli_config:show_config",
+    "openapi": "gateway.cli_docs:openapi",
+    "docs": "gateway.cli_docs:docs",
 }
 
 

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 from litestar.handlers import BaseRouteHandler
 
-from gateway.api import keys, system
+from gateway.api import keys, pages, system
 
 ROUTES: Sequence[BaseRouteHandler] = [
-    route
-    for module in (system, keys)
-    for route in module.ROUTES
+    route for module in (system, pages, keys) for route in module.ROUTES
 ]
