@@ -1,7 +1,8 @@
 """The command line. Data on stdout, messages on stderr; exit codes 0 done, 1 failed, 2 usage."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,6 +26,7 @@ _COMMANDS = {
     "serve": "gateway.cli:serve",
     "keys": "gateway.cli_keys:keys",
     "tenants": "gateway.cli_keys:tenants",
+    "replay": "gateway.cli_replay:replay",
     "config": "gateway.cli_config:show_config",
     "openapi": "gateway.cli_docs:openapi",
     "docs": "gateway.cli_docs:docs",
@@ -78,6 +80,45 @@ class Commands(click.Group):
 def fail(message: str) -> NoReturn:
     """End the command with this message and exit code 1."""
     raise click.ClickException(message)
+
+
+def api_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``url`` and ``key`` of the gateway it talks to."""
+    key = click.option(
+        "--key", required=True, envvar="GATEWAY_API_KEY", help="An API key. [env: GATEWAY_API_KEY]"
+    )
+    url = click.option(
+        "--url",
+        default="http://127.0.0.1:8080",
+        envvar="GATEWAY_URL",
+        help="The gateway. [env: GATEWAY_URL; default: http://127.0.0.1:8080]",
+    )
+    return url(key(command))
+
+
+@contextmanager
+def progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr, on a terminal only; call what it gives with each step."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn(title),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task(title, total=total)
+        yield lambda steps: bar.advance(task, steps)
 
 
 def setting_flags(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
