@@ -1,0 +1,51 @@
+"""Bounding discs of zones; for a circle its disc is the circle itself."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from geo.measure import arc_m, chord_squared
+from geo.model import F64, I64
+
+
+class Discs(NamedTuple):
+    """Rows of (x, y, z of the centre on the unit sphere, greatest squared chord, radius_m, reach_m)."""
+
+    row: F64
+
+    @classmethod
+    def of(cls, centre: F64, radius_m: F64, reach_m: F64) -> "Discs":
+        """Packs centres (n, 3), radii and reaches."""
+        chord = chord_squared(radius_m + reach_m + 1e-3) + 1e-15
+        return cls(np.ascontiguousarray(np.column_stack((centre, chord, radius_m, reach_m))))
+
+    @property
+    def radius_m(self) -> F64:
+        return self.row[:, 4]
+
+    @property
+    def reach_m(self) -> F64:
+        return self.row[:, 5]
+
+    def distance_m(self, slot: I64, point: F64) -> F64:
+        """Metres from points (n, 3) to the edge of the discs, pairwise; negative inside."""
+        row = self.row[slot]
+        return arc_m(_chord(row, point)) - row[:, 4]
+
+
+def _chord(row: F64, point: F64) -> F64:
+    step = row[:, 0] - point[:, 0]
+    out: F64 = step * step
+    step = row[:, 1] - point[:, 1]
+    out += step * step
+    step = row[:, 2] - point[:, 2]
+    out += step * step
+    return out
+
+
+def near(discs: Discs, slot: I64, point: F64) -> tuple[I64, F64]:
+    """Which pairs lie within reach of the disc, and their signed distance to its edge."""
+    row = discs.row[slot]
+    squared = _chord(row, point)
+    kept = np.flatnonzero(squared <= row[:, 3])
+    return kept, arc_m(squared[kept]) - row[kept, 4]
