@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from senders.sandbox.apns import Apns
+from senders.sandbox.certificates import Certificates
 from senders.sandbox.connections import cut
 from senders.sandbox.exchange import Accepted, Answer, Emulator, Request, json_answer
 from senders.sandbox.faults import Fault, Faults
@@ -13,6 +14,7 @@ from senders.sandbox.fcm import Fcm, Oauth
 from senders.sandbox.keys import Keys
 from senders.sandbox.management import Management
 from senders.sandbox.received import Received
+from senders.sandbox.relay import ConnectionRule, Relay
 from senders.sandbox.sms import Sms
 from senders.sandbox.webhook import Webhook
 from senders.sandbox.webpush import WebPush
@@ -27,7 +29,8 @@ _WHATSAPP_VERSION = re.compile(r"v\d+\.\d+\Z")
 class Sandbox:
     """The state of all emulators, and ``answer``: what a request gets, before faults."""
 
-    def __init__(self) -> None:
+    def __init__(self, relay: Relay) -> None:
+        self.relay = relay
         self.keys = Keys()
         self.faults = Faults()
         self.received = Received()
@@ -35,7 +38,12 @@ class Sandbox:
         self._oauth = Oauth(self.keys)
         self._webpush = WebPush()
         self._management = Management(
-            self.received, self.faults, self.keys, self._webpush, self.reset
+            received=self.received,
+            faults=self.faults,
+            keys=self.keys,
+            webpush=self._webpush,
+            relay=relay,
+            reset=self.reset,
         )
         self._emulators: dict[str, Emulator] = {
             "3": self._apns,
@@ -53,6 +61,7 @@ class Sandbox:
             part.clear()
         for emulator in (self._apns, self._oauth, self._webpush):
             emulator.clear()
+        self.relay.rule = ConnectionRule()
 
     def emulator(self, path: str) -> Emulator | None:
         """Return the provider that a path belongs to."""
@@ -73,6 +82,10 @@ class Application:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Open the second port."""
+        loop.run_until_complete(self._sandbox.relay.start())
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Serve one request."""
@@ -114,9 +127,9 @@ class Application:
         return _refused(fault, emulator, answer, message)
 
 
-def create_application() -> Application:
+def create_application(port: int, relay_port: int, host: str, files: Certificates) -> Application:
     """Return a fresh sandbox to serve."""
-    return Application(Sandbox())
+    return Application(Sandbox(Relay(relay_port, port, host, files)))
 
 
 def _refused(fault: Fault, emulator: Emulator, answer: Answer, message: Accepted) -> Answer:

@@ -13,7 +13,7 @@ import msgspec
 
 from senders.sandbox.exchange import Accepted
 
-Action = Literal["reset", "hang", "lose", "goaway"]
+Action = Literal["reset", "hang", "lose"]
 YEAR_MS = 365 * 86_400_000
 MAX_FLAKY = 100_000
 
@@ -36,7 +36,6 @@ HEX_OUTCOMES = {
     "4a96": "hang",
     "c105": "reset",
     "1057": "lose",
-    "90a0": "goaway",
 }
 # Last four digits of telephone numbers +1 500 555 xxxx.
 NUMBER_OUTCOMES = {
@@ -162,7 +161,7 @@ class Faults:
         match outcome:
             case "slow":
                 return change(fault, outcome=None, latency_ms=fault.latency_ms or SLOW_MS)
-            case "hang" | "reset" | "lose" | "goaway":
+            case "hang" | "reset" | "lose":
                 return change(fault, outcome=None, action=outcome)
             case "long-gone":
                 since_at = message.received_at - YEAR_MS

@@ -7,9 +7,10 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from senders.sandbox.exchange import Answer, Request, json_answer
-from senders.sandbox.faults import Fault, Faults, InvalidFault
+from senders.sandbox.faults import OUTCOME_NAMES, Fault, Faults, InvalidFault
 from senders.sandbox.keys import InvalidKey, KeyRegistration, Keys
 from senders.sandbox.received import MAX_PAGE, Received
+from senders.sandbox.relay import ConnectionRule, Relay
 from senders.sandbox.webpush import SubscriptionRequest, WebPush
 
 PREFIX = "/_sandbox/"
@@ -24,16 +25,19 @@ class Management:
 
     def __init__(
         self,
+        *,
         received: Received,
         faults: Faults,
         keys: Keys,
         webpush: WebPush,
+        relay: Relay,
         reset: Callable[[], None],
     ) -> None:
         self._received = received
         self._faults = faults
         self._keys = keys
         self._webpush = webpush
+        self._relay = relay
         self._reset = reset
         self._routes: dict[tuple[str, str], Callable[[Request], Answer]] = {
             ("GET", "health"): lambda _: json_answer(200, {"status": "ok"}),
@@ -45,6 +49,8 @@ class Management:
             ("DELETE", "faults"): self._clear_faults,
             ("POST", "keys"): self._register_key,
             ("POST", "subscriptions"): self._subscribe,
+            ("GET", "connections"): lambda _: self._connection_rule(),
+            ("PUT", "connections"): self._rule_connections,
             ("POST", "reset"): self._reset_all,
         }
 
@@ -96,7 +102,16 @@ class Management:
 
     def _subscribe(self, request: Request) -> Answer:
         wanted = msgspec.json.decode(request.body or b"{}", type=SubscriptionRequest)
+        if wanted.outcome not in (None, *OUTCOME_NAMES):
+            raise InvalidFault(f"/outcome: must be one of {', '.join(sorted(OUTCOME_NAMES))}")
         return json_answer(201, self._webpush.subscribe(wanted, request.origin))
+
+    def _connection_rule(self) -> Answer:
+        return json_answer(200, {"port": self._relay.port, "rule": self._relay.rule})
+
+    def _rule_connections(self, request: Request) -> Answer:
+        self._relay.rule = msgspec.json.decode(request.body, type=ConnectionRule)
+        return self._connection_rule()
 
     def _remove(self, method: str, name: str, item: str) -> Answer:
         removed = False

@@ -24,13 +24,18 @@ class SandboxError(RuntimeError):
 
 
 class SandboxProcess:
-    """``with SandboxProcess(folder) as sandbox: sandbox.url``; ``sandbox.ca`` is what to trust."""
+    """``with SandboxProcess(folder) as sandbox: sandbox.url``; ``sandbox.ca`` is what to trust.
+
+    ``relay_url`` is the port whose connections go wrong on request.
+    """
 
     def __init__(self, data_dir: Path, port: int | None = None) -> None:
         self.port = _free_port() if port is None else port
+        self.relay_port = _free_port()
         self.data_dir = data_dir
         self.ca = data_dir / "sandbox-ca.pem"
         self.url = f"https://127.0.0.1:{self.port}"
+        self.relay_url = f"https://127.0.0.1:{self.relay_port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
@@ -43,9 +48,10 @@ class SandboxProcess:
         log = self.data_dir / "sandbox.log"
         code = (
             "import sys, pathlib; from senders.sandbox.server import serve; "
-            "serve(int(sys.argv[1]), pathlib.Path(sys.argv[2]))"
+            "serve(int(sys.argv[1]), pathlib.Path(sys.argv[2]), relay_port=int(sys.argv[3]))"
         )
-        arguments = [sys.executable, "-c", code, str(self.port), str(self.data_dir)]
+        ports = str(self.port), str(self.relay_port)
+        arguments = [sys.executable, "-c", code, ports[0], str(self.data_dir), ports[1]]
         with log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 arguments, stdout=output, stderr=output, start_new_session=True

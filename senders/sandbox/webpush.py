@@ -94,7 +94,8 @@ class WebPush:
         if wanted.outcome is not None:
             name = f"sandbox-{wanted.outcome}-{name}"
         key, auth = ec.generate_private_key(ec.SECP256R1()), secrets.token_bytes(16)
-        self._subscriptions[name] = Subscription(name, key, auth, wanted.application_server_key)
+        application_key = (wanted.application_server_key or "").rstrip("=") or None
+        self._subscriptions[name] = Subscription(name, key, auth, application_key)
         keys = {"p256dh": _base64url(public_bytes(key.public_key())), "auth": _base64url(auth)}
         return {"endpoint": f"{origin}{PATH}{name}", "expirationTime": None, "keys": keys}
 
