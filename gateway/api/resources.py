@@ -2,7 +2,8 @@
 
 ``PUT`` creates or replaces (201 or 200), ``GET`` reads, ``PATCH`` is a JSON merge patch (RFC
 7396), ``DELETE`` removes (204), and the list is in the order of ids. Every answer with a document
-carries a strong ``ETag``; ``If-Match`` makes a write conditional, ``If-None-Match: *`` creates only.
+carries a strong ``ETag``; ``If-Match`` makes a write conditional, and ``If-None-Match: *`` makes
+it create only.
 Another tenant's id is answered exactly as an unknown id.
 """
 

@@ -1,7 +1,7 @@
-"""Provider credentials: validated, then sealed; what is shown tells what identifies, not what proves.
+"""Provider credentials: validated, then sealed; what is shown identifies, but proves nothing.
 
-Stored form: ``{"type", "shown": {...}, "sealed": base64}``; sealed under the master key and bound to
-tenant, type and id, so that it opens nowhere else.
+Stored form: ``{"type", "shown": {...}, "sealed": base64}``; sealed under the master key and bound
+to tenant, type and id, so that it opens nowhere else.
 """
 
 import base64

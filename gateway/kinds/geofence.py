@@ -1,8 +1,9 @@
 """Geofences: GeoJSON Features (RFC 7946) whose known properties are checked and others kept.
 
-Stored form: ``{"type": "Feature", "id", "geometry", "properties": {...}}``. A circle is a Point with
-``properties.radius_m``, a corridor a LineString with ``properties.buffer_m``; both may also be posted
-beside ``geometry`` and are moved. Properties that the gateway does not know are the tenant's own data.
+Stored form: ``{"type": "Feature", "id", "geometry", "properties": {...}}``. A circle is a Point
+with ``properties.radius_m``, a corridor a LineString with ``properties.buffer_m``; both may also be
+posted beside ``geometry`` and are moved. Properties that the gateway does not know are the tenant's
+own data.
 """
 
 import difflib

@@ -1,4 +1,4 @@
-"""Triggers: the rule (``triggers.trigger``) and its messages (``senders.message``), checked together."""
+"""Triggers: the rule (``triggers.trigger``) and its messages (``senders.message``) together."""
 
 from typing import Any
 
