@@ -24,9 +24,14 @@ DEFAULT_COMMAND = "serve"
 # Command name -> module that holds it, so that one command does not load the needs of all.
 _COMMANDS = {
     "serve": "gateway.cli:serve",
+    "worker": "gateway.cli_run:worker",
+    "demo": "gateway.cli_run:demo",
+    "sandbox": "gateway.cli_run:sandbox",
+    "doctor": "gateway.cli_doctor:doctor",
     "keys": "gateway.cli_keys:keys",
     "tenants": "gateway.cli_keys:tenants",
     "replay": "gateway.cli_replay:replay",
+    "bench": "gateway.cli_run:bench",
     "config": "gateway.cli_config:show_config",
     "openapi": "gateway.cli_docs:openapi",
     "docs": "gateway.cli_docs:docs",

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 import redis
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.log import LogLevels
@@ -56,6 +57,33 @@ def serve(settings: Settings) -> None:
         server = _DrainingServer(settings)
         server.serve()
         click.echo("Stopped. Everything acknowledged is stored.", err=True)
+
+
+def work(settings: Settings) -> None:
+    """Run timers and dispatch until a signal stops them; Redis must run already.
+
+    Raises:
+        ConfigError: the settings do not fit the installation.
+    """
+    import uvloop
+
+    from gateway.log import configure_logging
+    from gateway.services import build_services
+
+    async def run() -> None:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopping.set)
+        services = await build_services(msgspec.structs.replace(settings, background=True))
+        click.echo("Worker: timers and dispatch. Ctrl-C stops.", err=True)
+        try:
+            await stopping.wait()
+        finally:
+            await services.close()
+
+    configure_logging(settings)
+    uvloop.run(run())
 
 
 def create() -> "Litestar":
