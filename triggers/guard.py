@@ -39,7 +39,6 @@ class Wait(NamedTuple):
 
 
 Guarded = Proceed | Suppress | Wait
-_GONE = Suppress(Result.DISABLED, "the trigger was deleted")
 
 
 def guard(
@@ -59,9 +58,11 @@ def guard(
     any more, its switch and its end do. Transactional pushes pass quiet hours and caps, never
     consent.
     """
+    if trigger is None:
+        return Suppress(Result.DISABLED, "the trigger was deleted")
     stop = _stop(trigger, push, now, is_canceled=is_canceled)
-    if stop is not None or trigger is None:
-        return stop or _GONE
+    if stop is not None:
+        return stop
     channels = allowed_channels(trigger, subject, tenant)
     if not channels:
         return _unreachable(subject, tenant)
@@ -91,11 +92,9 @@ def cancels(push: Push, event: Event) -> bool:
     return event.device_id == push.device_id and is_same_zone and push.cancel_on == event.kind.value
 
 
-def _stop(trigger: Trigger | None, push: Push, now: int, *, is_canceled: bool) -> Suppress | None:
+def _stop(trigger: Trigger, push: Push, now: int, *, is_canceled: bool) -> Suppress | None:
     if is_canceled:
         return Suppress(Result.CANCELED, f"taken back by {push.cancel_on or 'request'}")
-    if trigger is None:
-        return _GONE
     if not trigger.enabled:
         return Suppress(Result.DISABLED, "switched off")
     end_at = trigger.schedule.end_at

@@ -96,11 +96,8 @@ def next_open_at(schedule: Schedule, now: int, tz: ZoneInfo | None) -> int | Non
 
 def quiet_until(quiet: QuietHours, now: int, tz: ZoneInfo) -> int | None:
     """When the quiet in which ``now`` lies ends; None if it is not quiet."""
-    until = now
-    for start, end in sorted(_occurrences((quiet.window,), now, tz)):
-        if start <= until < end:
-            until = end
-    return until if until > now else None
+    stretches = _occurrences((quiet.window,), now, tz, days=2)
+    return max((end for start, end in stretches if start <= now < end), default=None)
 
 
 def in_windows(windows: Sequence[Window], now: int, tz: ZoneInfo) -> bool:
