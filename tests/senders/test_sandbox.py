@@ -20,11 +20,24 @@ from pyreqwest.client import ClientBuilder, SyncClientBuilder
 from pyreqwest.exceptions import RequestError
 
 from senders.sandbox.aes128gcm import UndecryptableError, decrypt
+from senders.sandbox.apns import Apns
 from senders.sandbox.certificates import ensure_certificates
 from senders.sandbox.exchange import Accepted, raw_json
-from senders.sandbox.faults import HEX_OUTCOMES, Fault, Faults, InvalidFault, target_outcome
+from senders.sandbox.faults import (
+    HEX_OUTCOMES,
+    NUMBER_OUTCOMES,
+    Fault,
+    Faults,
+    InvalidFault,
+    target_outcome,
+)
+from senders.sandbox.fcm import Fcm
 from senders.sandbox.process import SandboxError, SandboxProcess
 from senders.sandbox.received import Received
+from senders.sandbox.sms import Sms
+from senders.sandbox.webhook import Webhook
+from senders.sandbox.webpush import WebPush
+from senders.sandbox.whatsapp import WhatsApp
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 PUBLIC = KEY.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
@@ -429,6 +442,21 @@ def test_names_and_numbers_choose_outcomes_too() -> None:
     }
     assert cases == {target: target_outcome(target) for target in cases}
     assert all(len(marker) == 4 and int(marker, 16) >= 0 for marker in HEX_OUTCOMES)
+
+
+def test_the_guide_lists_every_outcome() -> None:
+    """docs/sandbox.md has each outcome's marker, number, and status at every provider."""
+    guide = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
+    numbers = {outcome: digits for digits, outcome in NUMBER_OUTCOMES.items()}
+    providers = (Apns, Fcm, WebPush, Webhook, WhatsApp, Sms)
+    for marker, outcome in HEX_OUTCOMES.items():
+        digits = f"`{numbers[outcome]}`" if outcome in numbers else ""
+        answers = [
+            f"{provider.outcomes[outcome][0]} {provider.outcomes[outcome][1]}"
+            for provider in providers
+            if outcome in provider.outcomes
+        ]
+        assert " | ".join([f"| `{outcome}`", f"`{marker}`", digits, *answers]) in guide
 
 
 def test_a_fault_must_do_something() -> None:
