@@ -49,9 +49,10 @@ def push_id(trigger_id: str, event: str) -> str:
 def fingerprint(at: int, lat_e7: int, lon_e7: int) -> int:
     """32 bits that recognise a ping sent again; never 0 (the mark of an empty slot).
 
-    All arithmetic is on unsigned 64-bit words with wrap-around, negative inputs as two's complement,
-    so arrays of uint64 give the very same value: ``x = at*MIX_AT ^ lat*MIX_LAT ^ lon*MIX_LON``, then
-    ``x ^= x >> 32; x *= MIX_FINAL``, and the upper 32 bits of that (1 instead of 0).
+    All arithmetic is on unsigned 64-bit words with wrap-around, negative inputs as two's
+    complement, so arrays of uint64 give the very same value: first
+    ``x = at*MIX_AT ^ lat*MIX_LAT ^ lon*MIX_LON``, then ``x ^= x >> 32; x *= MIX_FINAL``, and of
+    that the upper 32 bits (1 instead of 0).
 
     Args:
         at: event time, epoch ms.

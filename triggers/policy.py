@@ -8,7 +8,6 @@ from functools import lru_cache
 from math import inf, isfinite, log10
 from typing import Any, NamedTuple
 
-
 from triggers.model import Policy, TriggerError, ZoneType
 
 ASSUMED_ACCURACY_M = 30.0

@@ -1,10 +1,10 @@
 """The binary record of a device: what the state machine remembers between two inputs.
 
 Little endian. A header (``HEADER_FORMAT``): version u8, flags u8 (0), entry count u16, watermark
-i64, latitude and longitude i32 of the last accepted ping, eight u32 fingerprints of the latest pings
-(newest first, 0 is empty), beacon watermark i64. Then the entries, one per open visit, pending
-transition, approach ring, or beacon visit lately ended. A device that is nowhere is its header
-alone.
+i64, latitude and longitude i32 of the last accepted ping, eight u32 fingerprints of the latest
+pings (newest first, 0 is empty), beacon watermark i64. Then the entries, one per open visit,
+pending transition, approach ring, or beacon visit lately ended. A device that is nowhere is its
+header alone.
 
 The watermark is the event time of the last ping that moved the state; the beacon watermark is the
 latest end of a beacon visit whose entry is no longer kept. ``NEVER`` stands for neither yet.
@@ -65,7 +65,9 @@ class Entry(msgspec.Struct, gc=False):
     key: int
     since_at: int  # entered, or (ENTERING) first fix of the confirming run
     evidence_at: int  # latest evidence of being inside
-    pending_at: int = 0  # EXITING: first fix of the run outside
+    # EXITING: first fix of the run outside. ENTERING: not 0 if the device was there when first
+    # seen. Beacons: latest sighting, strong enough to count or not.
+    pending_at: int = 0
     dwelled_s: int = 0  # longest dwell threshold reported
     lag_ms: int = 0  # how far behind the clock the latest evidence was when it came
     rssi_dbm: float = 0.0  # filtered, beacons only
