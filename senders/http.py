@@ -8,6 +8,7 @@ refused).
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -30,6 +31,9 @@ RENEW_PAUSE_S = 5.0
 # What hyper says when no connection came about, or the peer refused a stream before looking at it.
 # The class of the exception does not tell: a connection lost after writing is a ConnectError too.
 _UNSENT = ("client error (Connect)", "refused stream", "refused before processing")
+
+
+_PLAIN = re.compile(r"https://[a-z0-9.-]+(:[0-9]+)?/")
 
 
 class UnsentError(Exception):
@@ -167,26 +171,35 @@ class GuardedHttp:
         self._endpoint_origin = parse_origin(endpoint) if endpoint else None
         self._resolve, self._monotonic = resolver, monotonic
         self._pinned: dict[Origin, _Pinned] = {}
+        self._plain: dict[str, _Pinned] = {}
         self._pause = _Pause()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Post once; see ``Http``."""
-        origin = self._policy.check_url(url, endpoint=self._endpoint)
-        pinned = self._pinned.get(origin)
+        # A plain ``https://host/`` means the same to every parser, so what was found for it holds;
+        # every other spelling is parsed anew.
+        plain = _PLAIN.match(url)
+        pinned = self._plain.get(plain[0]) if plain else None
         if pinned is None or self._monotonic() >= pinned.until_s:
-            pinned = await self._pin(origin, pinned)
+            pinned = await self._pin(self._policy.check_url(url, endpoint=self._endpoint))
+            if plain:
+                self._plain[plain[0]] = pinned
         return await _post(pinned.client, url, headers, body)
 
     def renew(self) -> None:
         """See ``Http``."""
         if self._pause.is_over():
             self._pinned.clear()
+            self._plain.clear()
 
     async def close(self) -> None:
         """Close all connections."""
         await asyncio.gather(*(pinned.client.close() for pinned in self._pinned.values()))
 
-    async def _pin(self, origin: Origin, old: _Pinned | None) -> _Pinned:
+    async def _pin(self, origin: Origin) -> _Pinned:
+        old = self._pinned.get(origin)
+        if old is not None and self._monotonic() < old.until_s:
+            return old
         found = await self._resolve(origin.host, origin.port)
         if not found:
             raise UnsentError(f"{origin.host} cannot be resolved")
@@ -196,8 +209,9 @@ class GuardedHttp:
             client, address = old.client, old.address
         else:
             client, address = build_client(ca=self._ca, pin=(origin, first)), first
-        while len(self._pinned) >= MAX_PINNED and origin not in self._pinned:
-            self._pinned.pop(next(iter(self._pinned)))
+        if len(self._pinned) >= MAX_PINNED:
+            self._pinned.clear()
+            self._plain.clear()
         pinned = _Pinned(client, address, self._monotonic() + PIN_S)
         self._pinned[origin] = pinned
         return pinned

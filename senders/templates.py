@@ -5,9 +5,10 @@ bounded: its source, its loops, its variables, its output, and what goes into an
 filter. Values are plain data; attributes of Python objects cannot be reached.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sized
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from babel import Locale, UnknownLocaleError
 from liquid import Environment, StrictUndefined, Undefined
@@ -23,6 +24,19 @@ MAX_NUMBER = 10**18
 CACHED_TEMPLATES = 4_096
 
 _FORBIDDEN_TAGS = ("include", "render", "tablerow", "increment", "decrement", "ifchanged")
+
+
+# ``{{ user.name }}`` and ``{{ user.name | default: "there" }}``: most of what people write, and ten
+# times faster without the general machinery.
+_OUTPUT = re.compile(
+    r"""\{\{ *([a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*)*) *"""
+    r"""(\| *default: *(?:'[^'{}]*'|"[^"{}]*") *)?\}\}"""
+)
+
+
+class _Lookup(NamedTuple):
+    path: tuple[str, ...]
+    has_default: bool
 
 
 class TemplateError(ValueError):
@@ -78,6 +92,10 @@ def fill(
     """
     if "{{" not in source and "{%" not in source:
         return source
+    if not escape and (plain := _plain(source)) is not None:
+        text = _fill_plain(plain, values)
+        if text is not None:
+            return text
     template = _compile(source, strict=strict, escape=escape)
     try:
         return str(template.render(values))
@@ -108,6 +126,40 @@ def _compile(source: str, *, strict: bool, escape: bool) -> BoundTemplate:
         raise TemplateError(_told(error)) from None
     except RecursionError:
         raise TemplateError("nested too deeply") from None
+
+
+@lru_cache(maxsize=CACHED_TEMPLATES)
+def _plain(source: str) -> tuple[str | _Lookup, ...] | None:
+    """Words and look-ups of a template that has nothing else; None for all others."""
+    parts = _OUTPUT.split(source)
+    if len(parts) == 1 or any("{{" in words or "{%" in words for words in parts[::3]):
+        return None
+    found: list[str | _Lookup] = [parts[0]]
+    for path, default, words in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        found.append(_Lookup(tuple(path.split(".")), default is not None))
+        found.append(words)
+    return tuple(found)
+
+
+def _fill_plain(parts: tuple[str | _Lookup, ...], values: Mapping[str, Any]) -> str | None:
+    """The text, if every look-up ends at a text or a whole number; None leaves it to Liquid."""
+    filled = []
+    for part in parts:
+        if isinstance(part, str):
+            filled.append(part)
+            continue
+        value: Any = values
+        for name in part.path:
+            if type(value) is not dict or name not in value:
+                return None
+            value = value[name]
+        if type(value) is int:
+            value = str(value)
+        if type(value) is not str or (part.has_default and not value):
+            return None
+        filled.append(value)
+    text = "".join(filled)
+    return text if len(text) * 4 <= MAX_OUTPUT_BYTES else None
 
 
 @lru_cache(maxsize=4)

@@ -21,7 +21,7 @@ from senders.network import ForbiddenUrlError, Origin, parse_origin
 from senders.outcomes import classify, from_failure
 from senders.payload import Payload, first_image, fit, merge, ttl_s
 from senders.retry_after import retry_after_s
-from senders.webpush_crypto import PLAINTEXT_BYTES, decode_keys, encrypt
+from senders.webpush_crypto import PLAINTEXT_BYTES, check_keys, decode_keys, encrypt
 
 SIGNATURE_LIFE_S = 12 * 3600
 MAX_TTL_S = 2_592_000  # autopush refuses more than 30 days
@@ -50,7 +50,7 @@ def check_target(target: Target) -> None:
         raise ValueError(f"/address: {error}") from None
     if origin.scheme != "https":
         raise ValueError("/address: must be https")
-    decode_keys(target.keys)
+    check_keys(target.keys)
 
 
 def webpush_payload(rendered: Rendered, now: int) -> Payload:

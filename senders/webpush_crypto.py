@@ -64,7 +64,7 @@ def decode_keys(keys: dict[str, str] | None) -> tuple[bytes, bytes]:
     """``p256dh`` and ``auth`` of a subscription as bytes.
 
     Raises:
-        ValueError: missing, not base64url, of the wrong length, or not on the curve.
+        ValueError: missing, not base64url, or of the wrong length.
     """
     found = keys or {}
     try:
@@ -75,11 +75,20 @@ def decode_keys(keys: dict[str, str] | None) -> tuple[bytes, bytes]:
         raise ValueError(f"/keys/auth: {len(auth)} bytes instead of {AUTH_BYTES}")
     if len(receiver_key) != KEY_BYTES or receiver_key[0] != 4:
         raise ValueError(f"/keys/p256dh: not an uncompressed P-256 point of {KEY_BYTES} bytes")
+    return receiver_key, auth
+
+
+def check_keys(keys: dict[str, str] | None) -> None:
+    """Check the keys of a subscription, the point included.
+
+    Raises:
+        ValueError: see ``decode_keys``, or not on the curve.
+    """
+    receiver_key, _ = decode_keys(keys)
     try:
         ec.EllipticCurvePublicKey.from_encoded_point(_CURVE, receiver_key)
     except ValueError:
         raise ValueError("/keys/p256dh: not a point of P-256") from None
-    return receiver_key, auth
 
 
 def _mac(key: bytes, data: bytes) -> bytes:
