@@ -1,7 +1,7 @@
 """Joins requests in flight into micro-batches.
 
 One-ping requests thus share the vector work and the Redis round trips. A batch closes when it is
-full or ``window_ms`` after its first request; an idle gateway makes a request wait for nobody. Up to
+full or ``window_ms`` after its first request; an idle gateway makes none wait for another. Up to
 ``overlap`` batches are in flight at once (one computes while others wait for Redis). When more than
 ``max_waiting`` pings wait, new ones are refused at once (503), so memory stays bounded and what was
 taken keeps being served.

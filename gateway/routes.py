@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from litestar.handlers import BaseRouteHandler
 
-from gateway.api import keys, pages, system
+from gateway.api import keys, pages, pings, system
 
 ROUTES: Sequence[BaseRouteHandler] = [
-    route for module in (system, pages, keys) for route in module.ROUTES
+    route for module in (system, pages, keys, pings) for route in module.ROUTES
 ]

@@ -17,15 +17,18 @@ from gateway import metrics
 from gateway.audit import Audit
 from gateway.auth import Authenticator
 from gateway.config import ConfigError, Settings
+from gateway.engine import Engine, compose_engine
 from gateway.health import Health
 from gateway.installation import Installation, open_installation
 from gateway.keys import KeyStore
 from gateway.master_key import load_master_keys
+from gateway.people import People
 from gateway.private_redis import PrivateRedis
 from gateway.ratelimit import RateLimiter
 from gateway.redis_client import open_redis
 from gateway.registry import Registry
 from gateway.tokens import JwtKey, TokenVerifier
+from gateway.worker import fire_timers, merge_indexes
 from senders.vault import Vault
 
 
@@ -44,6 +47,8 @@ class Services:
     tokens: TokenVerifier
     authenticator: Authenticator
     limits: RateLimiter
+    people: People
+    engine: Engine
     started_at: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -54,6 +59,7 @@ class Services:
     async def close(self) -> None:
         """End background tasks, then connections; what was acknowledged is already stored."""
         self.health.stop()
+        await self.engine.close()
         for task in reversed(self.tasks):
             task.cancel()
         for task in reversed(self.tasks):
@@ -87,6 +93,12 @@ async def build_services(settings: Settings) -> Services:
     await services.health.check_all()
     services.spawn(asyncio.create_task(services.health.watch(), name="health"))
     services.spawn(asyncio.create_task(services.authenticator.follow(), name="keys"))
+    await services.engine.catalog.load()
+    services.spawn(asyncio.create_task(services.engine.catalog.follow(), name="changes"))
+    services.spawn(asyncio.create_task(merge_indexes(services.engine), name="merge"))
+    if settings.background:
+        shards = installation.shard_count
+        services.spawn(asyncio.create_task(fire_timers(services.engine, shards), name="timers"))
     metrics.mark_started()
     return services
 
@@ -94,6 +106,7 @@ async def build_services(settings: Settings) -> Services:
 def _compose(settings: Settings, redis: Redis, installation: Installation) -> Services:
     master_keys = load_master_keys(settings)
     registry = Registry(redis)
+    people = People(redis, installation.shard_count)
     keys = KeyStore(redis)
     tokens = TokenVerifier(
         lambda tenant, key_id: _find_jwt_key(registry, tenant, key_id),
@@ -112,6 +125,8 @@ def _compose(settings: Settings, redis: Redis, installation: Installation) -> Se
         tokens=tokens,
         authenticator=Authenticator(keys, tokens),
         limits=RateLimiter(redis, settings, installation.shard_count),
+        people=people,
+        engine=compose_engine(settings, redis, installation, registry, people),
     )
 
 

@@ -74,10 +74,13 @@ class Refusal(msgspec.Struct, frozen=True):
     detail: str
 
 
+Slug = Literal["malformed-body", "body-too-large"]
+
+
 class BadEnvelopeError(ValueError):
     """The body as a whole cannot be read: nothing was taken."""
 
-    def __init__(self, slug: str, detail: str) -> None:
+    def __init__(self, slug: Slug, detail: str) -> None:
         super().__init__(detail)
         self.slug = slug
         self.detail = detail
@@ -134,7 +137,9 @@ class Codec:
         except msgspec.ValidationError:
             return self._decode_each(body, format_)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadEnvelopeError("malformed-body", f"The body is not {format_}: {error}") from error
+            raise BadEnvelopeError(
+                "malformed-body", f"The body is not {format_}: {error}"
+            ) from error
         self._check_count(len(items))
         return items, list(range(len(items))), []
 
@@ -161,7 +166,9 @@ class Codec:
                 items.append(decoder.decode(raw))
                 indexes.append(index)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                refusals.append(Refusal(index, f"invalid-{self._plural[:-1]}", self._explain(str(error))))
+                refusals.append(
+                    Refusal(index, f"invalid-{self._plural[:-1]}", self._explain(str(error)))
+                )
         return items, indexes, refusals
 
     def _raw_items(self, body: bytes, format_: Format) -> Sequence[msgspec.Raw | bytes]:
@@ -215,9 +222,9 @@ SIGHTINGS = Codec(Sighting, "sightings")
 
 def to_ms(instant: datetime | float) -> int:
     """Epoch milliseconds of a wire instant (a datetime with zone, or epoch milliseconds)."""
-    if isinstance(instant, datetime):
-        return round(instant.timestamp() * 1000)
-    return int(instant)
+    if type(instant) is int:
+        return instant
+    return round(instant.timestamp() * 1000) if isinstance(instant, datetime) else int(instant)
 
 
 def event_time(recorded_at: int, sent_at: int | None, received_at: int) -> int:

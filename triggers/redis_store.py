@@ -78,9 +78,9 @@ class ShardKeys:
         """Hash of a device's visit counts by zone id."""
         return f"{self.tag}:visits:{field}"
 
-    def told(self, field: str) -> str:
-        """Sorted set of a subject's latest custom events: ``name US event id`` by instant."""
-        return f"{self.tag}:told:{field}"
+    def recent(self, field: str) -> str:
+        """Sorted set of a subject's latest custom events: name, newline, event id; by instant."""
+        return f"{self.tag}:recent:{field}"
 
     def once(self, name: str) -> str:
         """Marks that something was committed, against repeats."""
@@ -285,8 +285,8 @@ class _CommitCall:
         ]
 
     def _told(self, field: str, told: Told) -> list[Any]:
-        key = self._key(self._shard.told(field))
-        return [key, f"{told.name}\x1f{told.event_id}", told.at, TOLD_CAP, TOLD_LIFETIME_MS]
+        key = self._key(self._shard.recent(field))
+        return [key, f"{told.name}\n{told.event_id}", told.at, TOLD_CAP, TOLD_LIFETIME_MS]
 
     def _push(self, push: PushCommit) -> list[Any]:
         return [

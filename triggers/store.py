@@ -56,7 +56,7 @@ class Told(NamedTuple):
 class DeviceCommit(NamedTuple):
     """All effects of one device's input. ``due_at``: None leaves the timer, 0 clears it.
 
-    With ``once`` (a name) nothing is compared and no record written: the effects happen if that name
+    With ``once`` (a name) nothing is compared and no record written: the effects happen if it
     was not committed before, else the device conflicts.
     """
 

@@ -224,6 +224,6 @@ def test_what_a_commit_writes_in_redis(redis_client, clean_redis_url: str) -> No
     assert b"marketing:acme\n\x00\xffpayload" == r.hget("{s:03}:delayed:body", "p2")
     assert NOW + 1 == r.zscore("{s:03}:delayed", "p2")
     assert {b"shop": b"1"} == r.hgetall("{s:03}:visits:acme/a")
-    assert [(b"paid\x1fe1", 7)] == r.zrange("{s:03}:told:acme/a", 0, -1, withscores=True)
+    assert [(b"paid\ne1", 7)] == r.zrange("{s:03}:recent:acme/a", 0, -1, withscores=True)
     assert [{b"h": b"\xff"}] == [entry for _, entry in r.xrange("{s:03}:history:acme")]
     assert b"e" == r.lrange("{s:03}:trail:acme/a", 0, 0)[0][:1]

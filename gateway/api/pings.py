@@ -1,0 +1,168 @@
+"""Intake: ``POST /v1/pings`` and what every adapter does with the pings it has read.
+
+The answer 202 is given after the commit. One bad ping never fails the batch.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from litestar import Request, Response, post
+
+from gateway import metrics
+from gateway.auth import Principal
+from gateway.columns import to_columns
+from gateway.errors import Problem
+from gateway.intake import OverloadedError
+from gateway.pipeline import Post, now_ms
+from gateway.services import Services
+from gateway.tally import Tally
+from gateway.wire import PINGS, BadEnvelopeError, Codec, Format, Ping, Refusal, to_ms
+from triggers.store import StoreUnavailableError
+
+MSGPACK = ("application/msgpack", "application/x-msgpack", "application/vnd.msgpack")
+MAX_WAKE_RADIUS_M = 100_000.0
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+@post(
+    "/v1/pings",
+    operation_id="postPings",
+    tags=["intake"],
+    status_code=202,
+    opt={"scope": "ingest", "device_tokens": True},
+)
+async def post_pings(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Take positions: one ping, an array, or `{"pings": [...]}`; JSON or MessagePack.
+
+    202 means that the effects of every accepted ping are stored. A ping that is wrong is listed in
+    `rejected` and the others are taken. With `?wake_radius=true` and one device in the call, the
+    answer tells how far that device can move before it can enter any geofence.
+    """
+    services: Services = request.app.state.services
+    principal: Principal = request.scope["user"]
+    received_at = now_ms()
+    items, indexes, refusals = read_items(PINGS, await request.body(), format_of(request))
+    if principal.device_id is not None:
+        items, indexes = _own(principal, items, indexes, refusals)
+    tally = await accept_pings(services, principal.tenant, items, indexes, refusals, received_at)
+    wake_radius_m = None
+    if items and request.scope["query_string"] and request.query_params.get("wake_radius"):
+        wake_radius_m = _wake_radius(services, principal.tenant, items)
+    return Response(
+        _encode(_answer(tally, refusals, wake_radius_m)),
+        status_code=202,
+        media_type="application/json",
+    )
+
+
+def format_of(request: Request[Any, Any, Any]) -> Format:
+    """How the body is encoded: MessagePack if the content type says so, else JSON."""
+    content_type = request.headers.get("content-type", "")
+    return "msgpack" if content_type.partition(";")[0].strip().lower() in MSGPACK else "json"
+
+
+def read_items(
+    codec: Codec, body: bytes, format_: Format
+) -> tuple[list[Any], list[int], list[Refusal]]:
+    """The items of a body; see ``Codec.decode``.
+
+    Raises:
+        Problem: ``malformed-body`` or ``body-too-large``.
+    """
+    try:
+        return codec.decode(body, format_)
+    except BadEnvelopeError as error:
+        raise Problem(error.slug, error.detail) from None
+
+
+async def accept_pings(
+    services: Services,
+    tenant: str,
+    pings: Sequence[Ping],
+    indexes: Sequence[int],
+    refusals: list[Refusal],
+    received_at: int,
+) -> Tally:
+    """Commit pings; refusals of impossible times are added to ``refusals``.
+
+    Raises:
+        Problem: ``overloaded`` or ``unavailable``; then nothing is acknowledged.
+    """
+    columns, impossible = to_columns(pings, indexes, received_at)
+    refusals += impossible
+    tally = Tally()
+    if len(columns.device_ids):
+        tally = await submitted(services.engine.pings, Post(tenant, columns, received_at))
+    metrics.count(
+        metrics.PINGS,
+        {
+            "accepted": tally.accepted,
+            "duplicate": tally.duplicates,
+            "late": tally.late,
+            "held": tally.held,
+            "rejected": len(refusals),
+        },
+    )
+    return tally
+
+
+async def submitted(intake: Any, post_: Any) -> Tally:
+    """The intake's answer; what cannot be taken now becomes a 503.
+
+    Raises:
+        Problem: ``overloaded`` or ``unavailable``.
+    """
+    try:
+        tally: Tally = await intake.submit(post_)
+    except OverloadedError as error:
+        raise Problem("overloaded", str(error)) from None
+    except StoreUnavailableError as error:
+        is_full = "OOM" in str(error)
+        raise Problem(
+            "storage-full" if is_full else "unavailable",
+            "Nothing was acknowledged; send it again.",
+        ) from error
+    return tally
+
+
+def _own(
+    principal: Principal, pings: list[Ping], indexes: list[int], refusals: list[Refusal]
+) -> tuple[list[Ping], list[int]]:
+    """A device token speaks for its device alone; other pings are refused one by one."""
+    kept: list[Ping] = []
+    positions: list[int] = []
+    for ping, index in zip(pings, indexes, strict=True):
+        if ping.device_id == principal.device_id:
+            kept.append(ping)
+            positions.append(index)
+        else:
+            detail = f"This token speaks for device {principal.device_id!r} and for no other."
+            refusals.append(Refusal(index, "forbidden", detail))
+    return kept, positions
+
+
+def _answer(tally: Tally, refusals: list[Refusal], wake_radius_m: int | None) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "accepted": tally.accepted + tally.held,
+        "duplicates": tally.duplicates,
+        "late": tally.late,
+        "rejected": sorted(refusals, key=lambda refusal: refusal.index),
+    }
+    if wake_radius_m is not None:
+        answer["wake_radius_m"] = wake_radius_m
+    return answer
+
+
+def _wake_radius(services: Services, tenant: str, pings: Sequence[Ping]) -> int | None:
+    if len({ping.device_id for ping in pings}) != 1:
+        return None
+    latest = max(pings, key=lambda ping: to_ms(ping.recorded_at))
+    index = services.engine.catalog.view(tenant).index
+    radius_m = float(index.clearance(np.array([latest.lat]), np.array([latest.lon]))[0])
+    return int(min(radius_m, MAX_WAKE_RADIUS_M))
+
+ROUTES = [post_pings]

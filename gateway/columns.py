@@ -1,0 +1,147 @@
+"""Pings as columns: the form in which a batch goes through the engine.
+
+One request becomes one ``PingColumns``; the pipeline joins those of a micro-batch. Nothing here
+makes an object per ping beyond the decoded ones.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.wire import (
+    EARLIEST_AT,
+    GPS_ROLLOVER_MS,
+    MAX_FUTURE_S,
+    Ping,
+    Refusal,
+    check_time,
+    event_time,
+    to_ms,
+)
+from triggers.ids import MIX_AT, MIX_FINAL, MIX_LAT, MIX_LON, fingerprint_of_id
+
+LIMIT_MS = 2**52
+
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+U32 = NDArray[np.uint32]
+
+
+class PingColumns(NamedTuple):
+    """The pings of one request. ``accuracy_m`` is NaN where unknown."""
+
+    device_ids: list[str]
+    at: I64
+    lat: F64
+    lon: F64
+    accuracy_m: F64
+    fingerprint: U32
+    is_mock: NDArray[np.bool_]
+    user_ids: dict[str, str]  # device -> the user its last ping named
+
+
+def to_columns(
+    pings: Sequence[Ping], indexes: Sequence[int], received_at: int
+) -> tuple[PingColumns, list[Refusal]]:
+    """Columns of the pings whose time can be, and refusals of the others.
+
+    Args:
+        pings: decoded pings.
+        indexes: where each stood in its request.
+        received_at: epoch ms.
+    """
+    at = _times(pings, received_at)
+    impossible = np.flatnonzero((at > received_at + MAX_FUTURE_S * 1000) | (at < EARLIEST_AT))
+    refusals: list[Refusal] = []
+    if len(impossible):
+        for position in impossible.tolist():
+            why = check_time(int(at[position]), received_at)
+            refusals.append(Refusal(indexes[position], "invalid-ping", why or ""))
+        keep = np.ones(len(pings), bool)
+        keep[impossible] = False
+        pings = [pings[i] for i in np.flatnonzero(keep).tolist()]
+        at = at[keep]
+    lat = np.array([p.lat for p in pings], np.float64)
+    lon = np.array([p.lon for p in pings], np.float64)
+    accuracy_m = np.array([p.accuracy_m for p in pings], np.float64)
+    accuracy_m[accuracy_m == 0] = np.nan  # zero is how phones say unknown
+    columns = PingColumns(
+        [p.device_id for p in pings],
+        at,
+        lat,
+        lon,
+        accuracy_m,
+        _fingerprints(pings, at, lat, lon),
+        np.array([p.is_mock is True for p in pings], bool),
+        {p.device_id: p.user_id for p in pings if p.user_id is not None},
+    )
+    return columns, refusals
+
+
+def join(parts: Sequence[PingColumns]) -> PingColumns:
+    """The columns of several requests, one after another."""
+    if len(parts) == 1:
+        return parts[0]
+    users: dict[str, str] = {}
+    device_ids: list[str] = []
+    for part in parts:
+        users.update(part.user_ids)
+        device_ids += part.device_ids
+    return PingColumns(
+        device_ids,
+        np.concatenate([part.at for part in parts]),
+        np.concatenate([part.lat for part in parts]),
+        np.concatenate([part.lon for part in parts]),
+        np.concatenate([part.accuracy_m for part in parts]),
+        np.concatenate([part.fingerprint for part in parts]),
+        np.concatenate([part.is_mock for part in parts]),
+        users,
+    )
+
+
+def fingerprints(at: I64, lat: F64, lon: F64) -> U32:
+    """The array twin of ``triggers.ids.fingerprint``."""
+    words = (
+        at.view(np.uint64) * np.uint64(MIX_AT)
+        ^ _e7(lat) * np.uint64(MIX_LAT)
+        ^ _e7(lon) * np.uint64(MIX_LON)
+    )
+    words ^= words >> np.uint64(32)
+    upper = (words * np.uint64(MIX_FINAL)) >> np.uint64(32)
+    found: U32 = np.maximum(upper, 1).astype(np.uint32)
+    return found
+
+
+def _e7(degrees: F64) -> NDArray[np.uint64]:
+    return np.rint(degrees * 1e7).astype(np.int64).view(np.uint64)
+
+
+def _fingerprints(pings: Sequence[Ping], at: I64, lat: F64, lon: F64) -> U32:
+    found = fingerprints(at, lat, lon)
+    for position, ping in enumerate(pings):
+        if ping.ping_id is not None:
+            found[position] = fingerprint_of_id(ping.ping_id)
+    return found
+
+
+def _times(pings: Sequence[Ping], received_at: int) -> I64:
+    """Event times in ms; corrected one by one only where a clock asks for it."""
+    at = np.array([_bounded(to_ms(p.recorded_at)) for p in pings], np.int64)
+    for position in _odd_clocks(pings, at, received_at):
+        sent_at = pings[position].sent_at
+        at[position] = event_time(
+            int(at[position]), None if sent_at is None else _bounded(to_ms(sent_at)), received_at
+        )
+    return at
+
+
+def _odd_clocks(pings: Sequence[Ping], at: I64, received_at: int) -> list[int]:
+    long_ago = np.flatnonzero(at < received_at - GPS_ROLLOVER_MS // 2).tolist()
+    return long_ago + [i for i, p in enumerate(pings) if p.sent_at is not None]
+
+
+def _bounded(instant_ms: int) -> int:
+    """Keeps absurd instants inside 64 bits; they are refused afterwards as impossible."""
+    return instant_ms if -LIMIT_MS < instant_ms < LIMIT_MS else (LIMIT_MS if instant_ms > 0 else 0)

@@ -1,0 +1,267 @@
+"""The flow of one micro-batch, on one screen.
+
+    ping -> locate (arrays) -> read states (1 call a shard) -> step (pure) -> decide (pure)
+         -> commit (1 script a shard) -> answered
+
+When ``pings`` returns, state, events and outbox entries of every ping it counts are committed.
+A device that another process changed meanwhile conflicts, and goes round again with fresh state.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway import metrics
+from gateway.batch import Batch, FieldNames
+from gateway.busy import Busy, find_busy, fixes_of
+from gateway.catalog import Catalog
+from gateway.columns import PingColumns
+from gateway.effects import Decided, Effects, Stepping
+from gateway.tally import CODES, Tally, count_effects, tallies_of, tally_of
+from gateway.tenant_view import TenantView
+from geo.model import Hits
+from triggers import machine, quiet
+from triggers.model import Heard, Verdict
+from triggers.store import QuietCommit, Store, StoreUnavailableError
+
+MAX_ROUNDS = 50
+LEASE_MS = 5_000
+
+I64 = NDArray[np.int64]
+
+
+class Post(NamedTuple):
+    """The pings of one request."""
+
+    tenant: str
+    columns: PingColumns
+    received_at: int
+
+    def __len__(self) -> int:
+        return len(self.columns.device_ids)
+
+
+class HeardPost(NamedTuple):
+    """The sightings of one request, resolved: (device, evidence for one beacon zone)."""
+
+    tenant: str
+    heard: list[tuple[str, Heard]]
+    received_at: int
+
+    def __len__(self) -> int:
+        return len(self.heard)
+
+
+def now_ms() -> int:
+    """The wall clock, epoch ms."""
+    return time.time_ns() // 1_000_000
+
+
+class Pipeline:
+    """Composes the pure cores with the store. Holds no state of devices."""
+
+    def __init__(self, catalog: Catalog, store: Store, effects: Effects, shard_count: int) -> None:
+        self._catalog = catalog
+        self._store = store
+        self._effects = effects
+        self._names = FieldNames(shard_count)
+        self._shard_count = shard_count
+
+    async def pings(self, posts: Sequence[Post]) -> list[Tally]:
+        """Take a micro-batch; the answer is per post, and given only after the commit."""
+        by_tenant: dict[str, list[int]] = {}
+        for position, post in enumerate(posts):
+            by_tenant.setdefault(post.tenant, []).append(position)
+        tallies: list[Tally | None] = [None] * len(posts)
+
+        async def take(tenant: str, positions: list[int]) -> None:
+            mine = [posts[i] for i in positions]
+            batch = Batch.of(
+                tenant, [p.columns for p in mine], [p.received_at for p in mine], self._names
+            )
+            verdicts = await self._take(batch)
+            counted = tallies_of(verdicts, batch.post, len(mine))
+            for position, tally in zip(positions, counted, strict=True):
+                tallies[position] = tally
+
+        await asyncio.gather(*(take(*item) for item in by_tenant.items()))
+        return [tally for tally in tallies if tally is not None]
+
+    async def sightings(self, posts: Sequence[HeardPost]) -> list[Tally]:
+        """Take resolved sightings, device by device in event time."""
+        return [await self._take_heard(post) for post in posts]
+
+    async def due(self, shard: int, now: int, limit: int = 1000) -> int:
+        """Fire the timers of a shard that are due; how many devices were looked at."""
+        claimed = await self._store.due(shard, now, limit, LEASE_MS)
+        by_tenant: dict[str, list[tuple[bytes, bytes]]] = {}
+        for field, record in claimed:
+            by_tenant.setdefault(field.partition(b"/")[0].decode(), []).append((field, record))
+        for tenant, devices in by_tenant.items():
+            await self._fire(self._catalog.view(tenant), shard, devices, now)
+        return len(claimed)
+
+    # --- pings ------------------------------------------------------------------------------
+
+    async def _take(self, batch: Batch) -> NDArray[np.uint8]:
+        view = self._catalog.view(batch.tenant)
+        hits = view.index.locate(batch.lat, batch.lon)
+        verdicts = np.zeros(len(batch.device), np.uint8)
+        slots = np.arange(len(batch.device_ids))
+        for _ in range(MAX_ROUNDS):
+            part, pings = batch.only(slots)
+            part_hits = hits if part is batch else _hits_of(hits, pings)
+            conflicts = await self._round(view, part, part_hits, verdicts, pings)
+            slots = slots[conflicts]
+            if not len(slots):
+                return verdicts
+            metrics.COMMIT_CONFLICTS.inc(len(slots))
+        raise StoreUnavailableError("the same devices changed at every attempt")
+
+    async def _round(
+        self,
+        view: TenantView,
+        batch: Batch,
+        hits: Hits,
+        verdicts: NDArray[np.uint8],
+        pings: I64,
+    ) -> I64:
+        """One attempt: read, step, decide, commit; the slots that conflicted."""
+        records = await self._read(batch)
+        judged = quiet.judge(records, batch.pings)
+        busy = find_busy(view, batch, hits, records, judged)
+        found = judged.verdicts
+        steppings = self._step(view, batch, hits, records, busy, found)
+        verdicts[pings] = found
+        decided = await self._effects.of(view, steppings, now_ms())
+        plain = np.flatnonzero(judged.changed & ~busy.is_busy)
+        moved = judged.records[plain]
+        return await self._commit(batch, records, (plain, moved), decided)
+
+    async def _read(self, batch: Batch) -> list[bytes | None]:
+        records: list[bytes | None] = [None] * len(batch.fields)
+
+        async def read(shard: int) -> None:
+            slots = np.flatnonzero(batch.shards == shard).tolist()
+            found = await self._store.read(shard, [batch.fields[slot] for slot in slots])
+            for slot, record in zip(slots, found, strict=True):
+                records[slot] = record
+
+        await asyncio.gather(*(read(shard) for shard in np.unique(batch.shards).tolist()))
+        return records
+
+    def _step(
+        self,
+        view: TenantView,
+        batch: Batch,
+        hits: Hits,
+        records: list[bytes | None],
+        busy: Busy,
+        verdicts: NDArray[np.uint8],
+    ) -> list[Stepping]:
+        """Run the state machine for the busy devices; their verdicts are written in place."""
+        steppings = []
+        all_fixes = fixes_of(view, batch, hits, records, busy)
+        for slot, fixes in zip(busy.slots.tolist(), all_fixes, strict=True):
+            device_id, old = batch.device_ids[slot], records[slot]
+            context = view.context(device_id, batch.user_ids.get(device_id))
+            ran = machine.run(old, fixes, view.zones, context)
+            verdicts[batch.bounds[slot] : batch.bounds[slot + 1]] = [
+                CODES[verdict] for verdict in ran.verdicts
+            ]
+            field = batch.fields[slot]
+            if ran.record != old or view.rules.recording:
+                steppings.append(
+                    Stepping(field, device_id, old, ran.record, ran.events, ran.due_at, fixes)
+                )
+        return steppings
+
+    async def _commit(
+        self,
+        batch: Batch,
+        records: list[bytes | None],
+        plain: tuple[I64, NDArray[np.uint8]],
+        decided: Sequence[Decided],
+    ) -> I64:
+        """Commit to every shard at once; the slots that conflicted, ascending."""
+        slots, moved = plain
+        slot_of = {field: slot for slot, field in enumerate(batch.fields)} if decided else {}
+        now = now_ms()
+
+        async def commit(shard: int) -> list[int]:
+            mine = np.flatnonzero(batch.shards[slots] == shard)
+            chosen = slots[mine].tolist()
+            quiet_commit = QuietCommit(
+                [batch.fields[slot] for slot in chosen],
+                [records[slot] for slot in chosen],
+                [record.tobytes() for record in moved[mine]],
+            )
+            devices = [d for d in decided if batch.shards[slot_of[d.commit.field]] == shard]
+            done = await self._store.commit(shard, quiet_commit, [d.commit for d in devices], now)
+            lost = set(done.conflicts)
+            count_effects([d for i, d in enumerate(devices) if i not in lost], done.refused)
+            return [chosen[i] for i in done.quiet_conflicts] + [
+                slot_of[devices[i].commit.field] for i in done.conflicts
+            ]
+
+        conflicts = await asyncio.gather(*(commit(s) for s in np.unique(batch.shards).tolist()))
+        return np.array(sorted(slot for part in conflicts for slot in part), np.int64)
+
+    # --- sightings and timers ---------------------------------------------------------------
+
+    async def _take_heard(self, post: HeardPost) -> Tally:
+        by_device: dict[str, list[Heard]] = {}
+        for device_id, heard in post.heard:
+            by_device.setdefault(device_id, []).append(heard)
+        found = await asyncio.gather(
+            *(self._hear(post.tenant, one, heard) for one, heard in by_device.items())
+        )
+        return tally_of([verdict for verdicts in found for verdict in verdicts])
+
+    async def _hear(self, tenant: str, device_id: str, heard: list[Heard]) -> Sequence[Verdict]:
+        view = self._catalog.view(tenant)
+        fields, shards = self._names.of(tenant, [device_id])
+        shard = int(shards[0])
+        for _ in range(MAX_ROUNDS):
+            (old,) = await self._store.read(shard, fields)
+            ran = machine.hear_run(old, heard, view.zones, view.context(device_id))
+            stepping = Stepping(fields[0], device_id, old, ran.record, ran.events, ran.due_at)
+            if ran.record == old or not await self._settle(view, shard, [stepping], now_ms()):
+                return ran.verdicts
+        raise StoreUnavailableError("the same device changed at every attempt")
+
+    async def _fire(
+        self, view: TenantView, shard: int, devices: Sequence[tuple[bytes, bytes]], now: int
+    ) -> None:
+        """Let time pass for devices whose timer is due. Who lost a race is due again."""
+        steppings = []
+        for field, record in devices:
+            device_id = field.partition(b"/")[2].decode()
+            stepped = machine.advance(record, now, view.zones, view.context(device_id))
+            steppings.append(
+                Stepping(field, device_id, record, stepped.record, stepped.events, stepped.due_at)
+            )
+        await self._settle(view, shard, steppings, now)
+
+    async def _settle(
+        self, view: TenantView, shard: int, steppings: Sequence[Stepping], now: int
+    ) -> Sequence[int]:
+        """Decide and commit devices of one shard; the positions that conflicted."""
+        decided = await self._effects.of(view, steppings, now)
+        none = QuietCommit([], [], [])
+        done = await self._store.commit(shard, none, [d.commit for d in decided], now)
+        lost = set(done.conflicts)
+        count_effects([d for i, d in enumerate(decided) if i not in lost], done.refused)
+        return done.conflicts
+
+
+def _hits_of(hits: Hits, pings: I64) -> Hits:
+    """The hits of some pings (positions ascending), numbered as those pings are."""
+    place = np.searchsorted(pings, hits.point)
+    place = np.minimum(place, len(pings) - 1)
+    kept = pings[place] == hits.point
+    return Hits(place[kept].astype(hits.point.dtype), hits.key[kept], hits.distance_m[kept])

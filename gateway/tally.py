@@ -1,0 +1,60 @@
+"""Counting: what became of each request's pings, and what a commit made happen."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway import metrics
+from gateway.effects import Decided
+from triggers import quiet
+from triggers.model import Result, Verdict
+
+HELD = 3
+CODES = {
+    Verdict.ACCEPTED: quiet.ACCEPTED,
+    Verdict.DUPLICATE: quiet.DUPLICATE,
+    Verdict.LATE: quiet.LATE,
+    Verdict.HELD: HELD,
+}
+
+
+class Tally(NamedTuple):
+    """What became of the pings or sightings of one request; each is in exactly one count."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    late: int = 0
+    held: int = 0
+
+
+def tallies_of(verdicts: NDArray[np.uint8], post: NDArray[np.int64], posts: int) -> list[Tally]:
+    """The tally of each request: verdict codes and request positions are per ping."""
+    counts = np.bincount(post * 4 + verdicts, minlength=posts * 4).reshape(posts, 4)
+    return [Tally(*row) for row in counts.tolist()]
+
+
+def tally_of(verdicts: Sequence[Verdict]) -> Tally:
+    """The tally of one request."""
+    found = Counter(verdicts)
+    return Tally(*(found[verdict] for verdict in CODES))
+
+
+def count_effects(committed: Sequence[Decided], refused: Mapping[str, Result]) -> None:
+    """Count the events and decisions that a commit made happen.
+
+    A push that waits in the outbox is counted when dispatch has its final result.
+    """
+    if not committed:
+        return
+    events = Counter(str(event.kind) for one in committed for event in one.events)
+    metrics.count(metrics.EVENTS, events)
+    decisions = Counter(
+        str(refused.get(decision.id, decision.result))
+        for one in committed
+        for decision in one.decisions
+        if decision.push is None or decision.id in refused
+    )
+    metrics.count(metrics.DECISIONS, decisions)

@@ -1,0 +1,54 @@
+"""Background loops of a process: due timers, configuration changes, merges, retention.
+
+Every process may run them: timers are claimed, so each fires once whoever comes first. A loop
+outlives any trouble with Redis; what it does is repeated, never lost.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from gateway import metrics
+from gateway.engine import Engine
+from gateway.log import get_logger
+from gateway.pipeline import now_ms
+
+_log = get_logger(__name__)
+
+TIMER_TICK_S = 0.1
+MERGE_TICK_S = 1.0
+RETRY_S = 0.5
+TIMERS_AT_ONCE = 1000
+
+
+async def fire_timers(engine: Engine, shard_count: int) -> None:
+    """Fire due timers of all shards for ever."""
+
+    async def round_() -> None:
+        fired = await asyncio.gather(
+            *(engine.pipeline.due(s, now_ms(), TIMERS_AT_ONCE) for s in range(shard_count))
+        )
+        if max(fired) < TIMERS_AT_ONCE:
+            await asyncio.sleep(TIMER_TICK_S)
+
+    await _for_ever("timers", round_)
+
+
+async def merge_indexes(engine: Engine) -> None:
+    """Fold edits into the fence indexes for ever."""
+
+    async def round_() -> None:
+        await engine.catalog.merge()
+        await asyncio.sleep(MERGE_TICK_S)
+
+    await _for_ever("changes", round_)
+
+
+async def _for_ever(name: str, round_: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await round_()
+            metrics.HEARTBEAT_AT.labels(name).set_to_current_time()
+        except Exception as error:  # noqa: BLE001 - a loop must outlive any trouble
+            metrics.FAILURES.labels(name).inc()
+            _log.warning("loop_failed", loop=name, error=str(error), exc_info=error)
+            await asyncio.sleep(RETRY_S)
