@@ -7,7 +7,9 @@ out, so that those left out differ from the others in nothing but the push.
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -17,7 +19,7 @@ from triggers.schedule import QuietHours, in_windows, next_open_at, quiet_until
 from triggers.subject import Subject, ZoneFacts
 from triggers.tenant import TenantRules
 from triggers.trigger import LiveTrigger, Trigger, ttl_s
-from triggers.walltime import first_known
+from triggers.walltime import WEEKDAYS, first_known, local_time
 
 Finding = tuple[bool, str]
 _CONFIDENCE: Final = ("low", "medium", "high")
@@ -32,8 +34,9 @@ class Quiet(NamedTuple):
     detail: str
 
 
-class Case(NamedTuple):
-    """Everything one decision is made from."""
+@dataclass(frozen=True)
+class Case:
+    """Everything one decision is made from; what only some checks need is worked out when asked."""
 
     live: LiveTrigger
     event: Event
@@ -41,35 +44,33 @@ class Case(NamedTuple):
     zone: ZoneFacts | None
     now: int
     tenant: TenantRules
-    variant: int
-    due_at: int  # when the push should go
-    expires_at: int
-    quiet: Quiet
 
     @property
     def trigger(self) -> Trigger:
         """The configured rule."""
         return self.live.trigger
 
+    @cached_property
+    def variant(self) -> int:
+        """Which variant the person gets."""
+        return variant_for(self.trigger, self.subject.owner)
 
-def case_of(
-    live: LiveTrigger,
-    event: Event,
-    subject: Subject,
-    zone: ZoneFacts | None,
-    *,
-    now: int,
-    tenant: TenantRules,
-) -> Case:
-    """Gather what the checks need; the message lives from the instant it is due."""
-    trigger = live.trigger
-    variant = variant_for(trigger, subject.owner)
-    due_at = now + trigger.delay_s * 1000
-    expires_at = due_at + ttl_s(trigger.variants[variant].message) * 1000
-    if trigger.schedule.end_at is not None:
-        expires_at = min(expires_at, trigger.schedule.end_at)
-    quiet = quiet_for(trigger, subject, zone, due_at, tenant)
-    return Case(live, event, subject, zone, now, tenant, variant, due_at, expires_at, quiet)
+    @property
+    def due_at(self) -> int:
+        """When the push should go."""
+        return self.now + self.trigger.delay_s * 1000
+
+    @cached_property
+    def expires_at(self) -> int:
+        """The end of the message's life, which begins when it is due."""
+        ends = self.due_at + ttl_s(self.trigger.variants[self.variant].message) * 1000
+        end_at = self.trigger.schedule.end_at
+        return ends if end_at is None else min(ends, end_at)
+
+    @cached_property
+    def quiet(self) -> Quiet:
+        """Whether it is quiet when the push is due."""
+        return quiet_for(self.trigger, self.subject, self.zone, self.due_at, self.tenant)
 
 
 def policy_zone(
@@ -98,8 +99,8 @@ def quiet_for(
     if tz is None:
         return Quiet(is_quiet=True, until=None, detail=f"{hours}, time zone unknown")
     until = quiet_until(rules, at, tz)
-    local = datetime.fromtimestamp(at / 1000, tz).strftime("%H:%M")
-    detail = f"{hours}, local time {local} ({tz.key})"
+    local = _clock_at(at, tz)
+    detail = f"{hours}, local time {local}"
     return Quiet(until is not None, until, detail)
 
 
@@ -186,12 +187,12 @@ def check_schedule(case: Case) -> Finding:
     tz = policy_zone(schedule.timezone, case.subject, case.zone, case.tenant)
     if tz is None:
         return False, "time zone unknown"
-    local = datetime.fromtimestamp(case.now / 1000, tz).strftime("%a %H:%M")
+    local = _clock_at(case.now, tz)
     if in_windows(schedule.windows, case.now, tz):
-        return True, f"local time {local} ({tz.key})"
+        return True, f"local time {local}"
     return (
         False,
-        f"local time {local} ({tz.key}), opens {when(next_open_at(schedule, case.now, tz))}",
+        f"local time {local}, opens {when(next_open_at(schedule, case.now, tz))}",
     )
 
 
@@ -254,21 +255,22 @@ def check_holdout(case: Case) -> Finding:
     return own >= share, f"{own:.4f}, held out below {share:g}"
 
 
-CHECKS: Final[tuple[tuple[Result, Callable[[Case], Finding]], ...]] = (
-    (Result.DISABLED, check_enabled),
-    (Result.NOT_STARTED, check_started),
-    (Result.ENDED, check_ended),
-    (Result.MOCK_LOCATION, check_mock),
-    (Result.STALE, check_age),
-    (Result.LOW_CONFIDENCE, check_confidence),
-    (Result.SCHEDULE, check_schedule),
-    (Result.AUDIENCE, check_audience),
-    (Result.AUDIENCE, check_visit),
-    (Result.NO_CONSENT, check_consent),
-    (Result.NO_TARGET, check_target),
-    (Result.QUIET_HOURS, check_quiet),
-    (Result.EXPIRED, check_expiry),
-    (Result.HOLDOUT, check_holdout),
+UNASKED_AFTER: Final = frozenset({Result.DISABLED, Result.NOT_STARTED, Result.ENDED})
+CHECKS: Final[tuple[tuple[str, Result, Callable[[Case], Finding]], ...]] = (
+    ("enabled", Result.DISABLED, check_enabled),
+    ("started", Result.NOT_STARTED, check_started),
+    ("ended", Result.ENDED, check_ended),
+    ("mock", Result.MOCK_LOCATION, check_mock),
+    ("age", Result.STALE, check_age),
+    ("confidence", Result.LOW_CONFIDENCE, check_confidence),
+    ("schedule", Result.SCHEDULE, check_schedule),
+    ("audience", Result.AUDIENCE, check_audience),
+    ("visit", Result.AUDIENCE, check_visit),
+    ("consent", Result.NO_CONSENT, check_consent),
+    ("target", Result.NO_TARGET, check_target),
+    ("quiet", Result.QUIET_HOURS, check_quiet),
+    ("expiry", Result.EXPIRED, check_expiry),
+    ("holdout", Result.HOLDOUT, check_holdout),
 )
 
 
@@ -276,7 +278,12 @@ def when(at: int | None) -> str:
     """An instant as people read it, in UTC."""
     if at is None:
         return "never"
-    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return datetime.fromtimestamp(at // 1000, UTC).isoformat(" ")[:19] + "Z"
+
+
+def _clock_at(at: int, tz: ZoneInfo) -> str:
+    local = local_time(at, tz)
+    return f"{WEEKDAYS[local.weekday()]} {local.hour:02d}:{local.minute:02d} ({tz.key})"
 
 
 def _clock(minutes: int) -> str:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from triggers.budgets import SpendKey, budget_checks, budgets_of
-from triggers.checks import CHECKS, Case, allowed_channels, case_of, policy_zone
+from triggers.checks import CHECKS, UNASKED_AFTER, Case, allowed_channels, policy_zone
 from triggers.ids import push_id
 from triggers.model import Check, Decision, Event, Push, Result
 from triggers.subject import Subject, ZoneFacts
@@ -63,7 +63,7 @@ def decide_all(
     ]
     pairs.sort(key=lambda pair: pair[:3])
     return [
-        _decision(case_of(live, event, subject, zone, now=now, tenant=tenant), spend_key)
+        _decision(Case(live, event, subject, zone, now, tenant), spend_key)
         for *_, live, (event, zone, _triggers) in pairs
     ]
 
@@ -120,14 +120,19 @@ def _decision(case: Case, spend_key: SpendKey) -> Decision:
 
 
 def _checked(case: Case) -> tuple[tuple[Check, ...], Result]:
-    """Every check with its values, and the result of the first that fails."""
+    """Every check with its values, and the result of the first that fails.
+
+    A trigger that is off or out of its validity is not asked further: tenants keep many of those.
+    """
     checks = []
     result = Result.SENT
-    for stands_for, check in CHECKS:
+    for name, stands_for, check in CHECKS:
         ok, detail = check(case)
-        checks.append(Check(check.__name__.removeprefix("check_"), ok, detail))
+        checks.append(Check(name, ok, detail))
         if not ok and result is Result.SENT:
             result = stands_for
+            if result in UNASKED_AFTER:
+                break
     if result is Result.SENT:
         checks += budget_checks(case.trigger)
     return tuple(checks), result
