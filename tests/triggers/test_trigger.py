@@ -1,5 +1,8 @@
 """Every field of the documented trigger parses; everything else is refused with its place."""
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -188,3 +191,12 @@ def test_tenant_rules() -> None:
         with pytest.raises(InvalidTrigger) as caught:
             parse_tenant_rules(doc)
         assert pointer == caught.value.pointer
+
+
+def test_the_documents_of_the_manual_parse() -> None:
+    """Each JSON example of the manual is what it claims to be."""
+    manual = (Path(__file__).parents[2] / "docs" / "triggers.md").read_text()
+    docs = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", manual, re.DOTALL)]
+    for doc in docs:
+        (parse_trigger if "on" in doc else parse_tenant_rules)(doc)
+    assert 3 == len(docs)
