@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Response, delete, get, post, put
+from litestar.params import FromPath
 
 from gateway.api.caller import (
     NO_STORE,
@@ -84,7 +85,7 @@ async def create_key(request: Call) -> Response[bytes]:
 
 
 @post("/v1/keys/{key_id:str}/rotate", operation_id="rotate_key", tags=TAGS)
-async def rotate_key(request: Call, key_id: str) -> Response[bytes]:
+async def rotate_key(request: Call, key_id: FromPath[str]) -> Response[bytes]:
     """Make a new key with the same scopes; the old one works `overlap_s` longer (a day)."""
     services, caller = _caller(request)
     body = await object_body(request) if await request.body() else {}
@@ -97,7 +98,7 @@ async def rotate_key(request: Call, key_id: str) -> Response[bytes]:
 
 
 @delete("/v1/keys/{key_id:str}", operation_id="revoke_key", tags=TAGS)
-async def revoke_key(request: Call, key_id: str) -> None:
+async def revoke_key(request: Call, key_id: FromPath[str]) -> None:
     """Revoke an API key. Every process refuses it within a second."""
     services, caller = _caller(request)
     if not await services.keys.revoke(caller.tenant, key_id, now_ms()):
@@ -116,7 +117,7 @@ async def list_jwt_keys(request: Call) -> Response[bytes]:
 
 
 @put("/v1/jwt-keys/{key_id:str}", operation_id="put_jwt_key", tags=TAGS)
-async def put_jwt_key(request: Call, key_id: str) -> Response[bytes]:
+async def put_jwt_key(request: Call, key_id: FromPath[str]) -> Response[bytes]:
     """Register a key that verifies device tokens.
 
     `{"algorithm": "ES256", "public_key": "-----BEGIN PUBLIC KEY-----…"}`, RS256 likewise, or
@@ -145,7 +146,7 @@ async def put_jwt_key(request: Call, key_id: str) -> Response[bytes]:
 
 
 @delete("/v1/jwt-keys/{key_id:str}", operation_id="delete_jwt_key", tags=TAGS)
-async def delete_jwt_key(request: Call, key_id: str) -> None:
+async def delete_jwt_key(request: Call, key_id: FromPath[str]) -> None:
     """Delete a verification key; its tokens are refused within some seconds."""
     services, caller = _caller(request)
     if not await services.registry.delete(caller.tenant, "jwt_keys", key_id, now=now_ms()):
@@ -160,7 +161,7 @@ async def delete_jwt_key(request: Call, key_id: str) -> None:
     tags=TAGS,
     opt={"scope": "manage"},
 )
-async def mint_device_token(request: Call, device_id: str) -> Response[bytes]:
+async def mint_device_token(request: Call, device_id: FromPath[str]) -> Response[bytes]:
     """Mint a token for one device, to be handed to the phone: intake and receipts only."""
     services, caller = _caller(request)
     check_id(device_id)

@@ -5,6 +5,7 @@ from importlib.resources import files
 
 from litestar import Response, get
 from litestar.enums import MediaType
+from litestar.params import FromPath
 
 from gateway.errors import PROBLEMS, Problem
 
@@ -28,7 +29,7 @@ def reference() -> Response[str]:
 
 
 @get("/docs/{name:str}", include_in_schema=False, opt={"public": True}, sync_to_thread=False)
-def reference_file(name: str) -> Response[str]:
+def reference_file(name: FromPath[str]) -> Response[str]:
     """Its style and script."""
     if name not in _MEDIA_TYPES:
         raise Problem("not-found", f"/docs has no file {name[:64]!r}.")

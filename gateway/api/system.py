@@ -8,6 +8,7 @@ from typing import Any
 
 from litestar import Request, Response, get
 from litestar.enums import MediaType
+from litestar.params import FromQuery
 
 from gateway import __version__, metrics
 from gateway.config import Settings
@@ -37,7 +38,9 @@ async def healthz() -> Response[str]:
 
 
 @get("/readyz", operation_id="readyz", tags=["system"], opt={"public": True}, security=[])
-async def readyz(request: Request[Any, Any, Any], verbose: str | None = None) -> Response[str]:
+async def readyz(
+    request: Request[Any, Any, Any], verbose: FromQuery[str | None] = None
+) -> Response[str]:
     """Whether the process can take work: 200 or 503. `?verbose` lists every check."""
     findings = _services(request).health.findings()
     is_ready = all(finding.is_ok for finding in findings)
