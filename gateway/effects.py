@@ -78,7 +78,7 @@ class Effects:
             new=stepping.new,
             due_at=no_timer if stepping.due_at is None else stepping.due_at,
             tenant=view.tenant,
-            events=tuple([_json.encode(event) for event in events]),
+            events=tuple([self.encoded(event) for event in events]),
             decisions=tuple([stored(one) for one in decisions if one.push is None]),
             pushes=tuple([self.push_commit(one, shard) for one in decisions if one.push]),
             visits=tuple(
@@ -105,6 +105,11 @@ class Effects:
             return budget_key(view.tenant, scope, owner, self._shard_count)
 
         return decide_all(occasions, subject, now=now, tenant=view.rules, spend_key=spend_key)
+
+    @staticmethod
+    def encoded(event: Event) -> bytes:
+        """An event as it is kept."""
+        return _json.encode(event)
 
     def push_commit(self, decision: Decision, shard: int) -> PushCommit:
         """A decision to send, as the commit of this shard takes it.

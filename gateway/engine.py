@@ -14,6 +14,7 @@ from gateway.people import People
 from gateway.pipeline import HeardPost, Pipeline, Post
 from gateway.registry import Registry
 from gateway.tally import Tally
+from gateway.told import Tellings
 from triggers.redis_store import RedisStore
 from triggers.store import Retention
 
@@ -30,6 +31,7 @@ class Engine:
     pipeline: Pipeline
     pings: Intake[Post, Tally]
     sightings: Intake[HeardPost, Tally]
+    told: Tellings
 
     async def close(self) -> None:
         """Take nothing more, and answer everything that was taken."""
@@ -69,4 +71,5 @@ def compose_engine(
             max_batch=settings.batch_max_pings,
             max_waiting=settings.max_waiting_pings,
         ),
+        told=Tellings(catalog, store, effects, people, installation.shard_count),
     )

@@ -225,11 +225,11 @@ class People:
         A device without a record is one without anything. Two calls a shard, whatever the number.
         """
         devices = await self.devices(tenant, device_ids)
-        user_ids = {d.user_id for d in devices.values() if d.user_id is not None}
+        known = {one: devices.get(one) or _unknown(one) for one in device_ids}
+        user_ids = {d.user_id for d in known.values() if d.user_id is not None}
         users = await self.users(tenant, list(user_ids))
         parties = {}
-        for device_id in device_ids:
-            device = devices.get(device_id) or Device(id=device_id)
+        for device_id, device in known.items():
             user = users.get(device.user_id) if device.user_id else None
             others: tuple[Device, ...] = ()
             if device.user_id and not channels_of(device.targets) & ON_DEVICE:
@@ -256,7 +256,7 @@ class People:
         return {key: one for key, one in zip(beacon_keys, holders, strict=True) if one}
 
     async def limits(self, tenant: str, device_ids: Sequence[str]) -> dict[str, str]:
-        """Which of these devices may be located only coarsely (``coarse``) or not at all (``off``)."""
+        """Which of these may be located only coarsely (``coarse``) or not at all (``off``)."""
         found: dict[str, str] = {}
         for shard, ids in self._by_shard(tenant, device_ids).items():
             fields = [subject_field(tenant, one) for one in ids]
@@ -295,12 +295,13 @@ class People:
         """Write by compare-and-set against what was read, so that indexes follow step by step."""
         doc = msgspec.msgpack.encode(person)
         place = self.place(family, tenant, person.id)
+        version = 0
         for _ in range(UPDATE_ROUNDS):
             before = await self._get(family, tenant, person.id)
             version = before.document.version if before else 0
             _check_expected(person.id, expected, version)
-            item = (person.id, version or "absent", doc)
-            (result,) = await self._documents.put(place, [item], now)
+            found: Expected = version or "absent"
+            (result,) = await self._documents.put(place, [(person.id, found, doc)], now)
             if not isinstance(result, VersionConflict):
                 return (before.person if before else None), Stored(person, result)
         raise VersionConflict(person.id, version)
@@ -396,6 +397,11 @@ class People:
 
     def _recent(self, tenant: str, owner_id: str) -> str:
         return f"{shard_tag(self.shard(tenant, owner_id))}:recent:{tenant}/{owner_id}"
+
+
+def _unknown(device_id: str) -> Device:
+    """A device without a record; ``~<user>`` stands for a user of whom no device was named."""
+    return Device(id=device_id, user_id=device_id[1:] if device_id.startswith("~") else None)
 
 
 def channels_of(targets: Iterable[Target]) -> frozenset[str]:

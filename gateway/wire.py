@@ -23,6 +23,9 @@ ROLLOVER_SLACK_MS = 7 * 86_400_000
 EARLIEST_AT = 946_684_800_000  # 2000-01-01: no phone has an older position
 
 Id = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+DeviceId = Annotated[
+    str, Meta(min_length=1, max_length=128, pattern=r"^[^~\x00-\x1f\x7f][^\x00-\x1f\x7f]*$")
+]
 Instant = Annotated[datetime, Meta(tz=True)] | int | float
 Finite = Annotated[float, Meta(ge=-1e9, le=1e9)]
 
@@ -30,7 +33,7 @@ Finite = Annotated[float, Meta(ge=-1e9, le=1e9)]
 class Ping(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A position fix of one device."""
 
-    device_id: Id
+    device_id: DeviceId
     lat: Annotated[float, Meta(ge=-90, le=90)]
     lon: Annotated[float, Meta(ge=-180, le=180)]
     recorded_at: Instant
@@ -56,7 +59,7 @@ class Sighting(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     rssi_dbm: Annotated[float, Meta(ge=-127, le=20)]
     seen_at: Instant | None = None
     receiver_id: Id | None = None
-    device_id: Id | None = None
+    device_id: DeviceId | None = None
     beacon: str | dict[str, str | int] | None = None
     advertisement: Annotated[str, Meta(max_length=1024)] | None = None
     address: Annotated[str, Meta(max_length=32)] | None = None

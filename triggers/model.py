@@ -8,7 +8,7 @@ that is wrong.
 """
 
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -168,7 +168,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     accuracy_m: float | None = None
     is_mock: bool = False
     name: str | None = None  # of a custom event
-    properties: dict[str, msgspec.Raw | str | int | float | bool | None] | None = None
+    properties: dict[str, Any] | None = None
 
 
 class Verdict(StrEnum):
@@ -228,6 +228,9 @@ class Push(msgspec.Struct, frozen=True, omit_defaults=True):
     cancel_on: str | None = None
     attempt: int = 0
     channel: int = 0  # index into the trigger's channel order (fallback)
+    target: str = ""  # one address of several; empty: all that the channel has
+    message: dict[str, Any] | None = None  # of a direct push, which has no trigger
+    channels: tuple[str, ...] = ()  # of a direct push
     holds: tuple[Spend, ...] = ()  # budgets that must still be taken at dispatch
 
 
