@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from senders.sandbox.exchange import Accepted, Answer, Request, json_answer
+from senders.sandbox.exchange import NOT_JSON, Accepted, Answer, Request, json_answer
 from senders.sandbox.keys import Keys
 from senders.sandbox.provider_token import REMEMBERED, InvalidToken, read_token, token_key_id
 
@@ -266,7 +266,7 @@ def _check_payload(push_type: str, body: bytes) -> None:
     try:
         body.decode()
         aps = _decode_payload(body).aps
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except NOT_JSON as error:
         raise RefusedError("PayloadEmpty") from error
     if aps is None:
         if push_type in MAY_LACK_APS:

@@ -1,6 +1,7 @@
 """All emulators behind one RSGI application: route, judge, let faults happen, keep what arrived."""
 
 import asyncio
+import gc
 import re
 import time
 from typing import Any
@@ -84,8 +85,10 @@ class Application:
         self._sandbox = sandbox
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Open the second port."""
+        """Open the second port, and let the collector rest: measured, a sixth of each request."""
         loop.run_until_complete(self._sandbox.relay.start())
+        gc.freeze()
+        gc.set_threshold(100_000, 50, 100)
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Serve one request."""

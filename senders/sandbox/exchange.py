@@ -61,6 +61,7 @@ class Emulator(Protocol):
         ...
 
 
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what decoding raises
 JSON_TYPE = ("content-type", "application/json; charset=utf-8")
 _encode = msgspec.json.Encoder().encode
 
@@ -79,6 +80,6 @@ def as_json(content: bytes) -> msgspec.Raw:
     """Return JSON content as it is, and anything else as a JSON string."""
     try:
         msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         return raw_json(content.decode(errors="replace"))
     return msgspec.Raw(content)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from senders.sandbox.exchange import Accepted, Answer, Request, json_answer, raw_json
+from senders.sandbox.exchange import NOT_JSON, Accepted, Answer, Request, json_answer, raw_json
 from senders.sandbox.fcm_schema import Violation, check_request
 from senders.sandbox.keys import Keys
 from senders.sandbox.provider_token import REMEMBERED, InvalidToken, read_token
@@ -170,7 +170,7 @@ class Fcm:
             return self.refusal(401, "UNAUTHENTICATED", request.at)
         try:
             document = _read(request.body)
-            target = _check_message(document)
+            target = _check_message(document, len(request.body))
         except Violation as violation:
             return _violation(violation)
         if "token" in document["message"] and not _REGISTRATION_TOKEN.match(target):
@@ -205,12 +205,12 @@ class Fcm:
 def _read(body: bytes) -> dict[str, Any]:
     try:
         return check_request(_decode(body))
-    except msgspec.DecodeError as error:
+    except NOT_JSON as error:
         described = f"Invalid JSON payload received. {error}"
         raise Violation("", described, is_known_to_fcm=False) from error
 
 
-def _check_message(document: dict[str, Any]) -> str:
+def _check_message(document: dict[str, Any], body_bytes: int) -> str:
     """Check what the table cannot say; returns the target."""
     message = document.get("message")
     if message is None:
@@ -222,7 +222,7 @@ def _check_message(document: dict[str, Any]) -> str:
         raise Violation("message.topic", "Malformed topic name")
     _check_data(message)
     limit = MAX_MESSAGE_BYTES if targets[0] == "token" else MAX_TOPIC_MESSAGE_BYTES
-    for platform in ("android", "apns", "webpush"):
+    for platform in ("android", "apns", "webpush") if body_bytes > limit else ():
         if _size(message, platform) > limit:
             raise Violation(f"message.{platform}", f"{platform.title()} message is too big")
     return str(message[targets[0]])

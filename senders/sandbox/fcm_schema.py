@@ -105,10 +105,10 @@ def https_link(value: Any) -> str | None:
 
 
 def one_of(*values: str) -> Check:
-    """Check the name of an enumeration."""
+    """Check the name of an enumeration, in any case: Google's own SDKs send ``"high"``."""
 
     def check(value: Any) -> str | None:
-        if isinstance(value, str) and value in values:
+        if isinstance(value, str) and value.upper() in values:
             return None
         return f"Invalid value (enum {', '.join(values)}), {value!r}"
 

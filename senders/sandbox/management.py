@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from senders.sandbox.exchange import Answer, Request, json_answer
+from senders.sandbox.exchange import NOT_JSON, Answer, Request, json_answer
 from senders.sandbox.faults import OUTCOME_NAMES, Fault, Faults, InvalidFault
 from senders.sandbox.keys import InvalidKey, KeyRegistration, Keys
 from senders.sandbox.received import MAX_PAGE, Received
@@ -64,7 +64,7 @@ class Management:
             if route is None:
                 return _problem(404, f"no {request.method} {request.path} here")
             return route(request)
-        except (InvalidFault, InvalidKey, InvalidQuery, msgspec.MsgspecError) as error:
+        except (InvalidFault, InvalidKey, InvalidQuery, *NOT_JSON) as error:
             return _problem(400, str(error))
 
     def _list_messages(self, request: Request) -> Answer:

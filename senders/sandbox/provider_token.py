@@ -76,7 +76,7 @@ def token_key_id(token: str) -> str | None:
 def _json_object(part: str, name: str) -> dict[str, Any]:
     try:
         return msgspec.json.decode(decode_base64url(part), type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidToken(f"the {name} is not a JSON object: {error}") from error
 
 

@@ -21,6 +21,9 @@ MAX_CONCURRENT_STREAMS = 3
 GOAWAY_REASON = b'{"reason":"Shutdown"}'  # APNs puts such a text into its GOAWAY
 
 
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - names what others listen on
+
+
 class ConnectionRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What becomes of each new connection to the relay.
 
@@ -74,7 +77,9 @@ class Relay:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             upstream = await asyncio.open_connection(
-                "127.0.0.1", self._upstream_port, ssl=self._client_context
+                _LOOPBACK.get(self._host, self._host),
+                self._upstream_port,
+                ssl=self._client_context,
             )
         except OSError:
             writer.close()
@@ -175,5 +180,6 @@ def _server_context(files: Certificates) -> ssl.SSLContext:
 
 def _client_context(ca: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(ca))
+    context.check_hostname = False  # our own server, by whatever address it listens on
     context.set_alpn_protocols(["h2"])
     return context

@@ -51,5 +51,6 @@ def serve(port: int, data_dir: Path, host: str = "127.0.0.1", relay_port: int = 
 
 def _check_free(host: str, port: int) -> None:
     """Refuse a taken port: the server's own sockets would share it, and answers with it."""
-    with socket.create_server((host, port)):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family):
         pass

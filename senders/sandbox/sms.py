@@ -18,6 +18,7 @@ MAX_VALIDITY_S = 36_000
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 _PATH = re.compile(r"/2010-04-01/Accounts/(AC[0-9a-zA-Z]{32})/Messages\.json\Z")
+_SECONDS = re.compile(r"\d{1,6}\Z")
 _NUMBER = re.compile(r"\+[1-9]\d{6,14}\Z")
 _SENDER = re.compile(r"(?:\+[1-9]\d{6,14}|\d{3,8}|(?=.*[A-Za-z])[A-Za-z0-9 ]{1,11})\Z")
 _FIELDS = frozenset(
@@ -151,7 +152,7 @@ def _check_form(form: dict[str, str]) -> None:
     if len(form["Body"]) > MAX_BODY_CHARACTERS:
         raise RefusedError(400, "21617", "The concatenated message body exceeds the 1600 limit")
     validity = form.get("ValidityPeriod", "1")
-    if not validity.isdecimal() or not 1 <= int(validity) <= MAX_VALIDITY_S:
+    if not _SECONDS.match(validity) or not 1 <= int(validity) <= MAX_VALIDITY_S:
         raise RefusedError(400, "20001", f"ValidityPeriod must be 1 to {MAX_VALIDITY_S}")
 
 

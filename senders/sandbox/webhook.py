@@ -8,6 +8,7 @@ one only the form is judged.
 import base64
 import binascii
 import hmac
+import re
 from collections.abc import Mapping
 
 from senders.sandbox.exchange import Accepted, Answer, Request, as_json, json_answer
@@ -16,6 +17,8 @@ from senders.sandbox.keys import Keys
 PATH = "/webhook/"
 TOLERANCE_S = 300
 MAX_BODY_BYTES = 256 * 1024
+
+_SECONDS = re.compile(r"\d{1,12}\Z")
 
 
 class RefusedError(Exception):
@@ -77,7 +80,7 @@ class Webhook:
         message_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
         if not message_id or "." in message_id:
             raise RefusedError(400, "webhook-id is required, without a dot")
-        if not timestamp.isdecimal():
+        if not _SECONDS.match(timestamp):
             raise RefusedError(400, "webhook-timestamp is required: whole seconds")
         if abs(request.at // 1000 - int(timestamp)) > TOLERANCE_S:
             raise RefusedError(400, f"webhook-timestamp is more than {TOLERANCE_S} s off")

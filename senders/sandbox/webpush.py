@@ -30,6 +30,7 @@ MAX_VAPID_S = 24 * 3600
 RECORDED_HEADERS = ("ttl", "urgency", "topic", "content-encoding")
 PATH = "/wpush/"
 
+_SECONDS = re.compile(r"\d{1,10}\Z")
 _TOPIC = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
 _SUBJECT = re.compile(r"(?:mailto:[^\s<>@]+@(?!localhost$)[^\s<>@]+|https://[^\s<>]+)\Z")
 _VAPID = re.compile(r"(?:vapid|WebPush)\s+(.*)\Z", re.IGNORECASE)
@@ -179,7 +180,7 @@ def _read_vapid(header: str) -> tuple[dict[str, Any], str]:
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:
-    if not headers.get("ttl", "").isdecimal():
+    if not _SECONDS.match(headers.get("ttl", "")):
         raise RefusedError(400, 111, "TTL is required: whole seconds")
     if headers.get("urgency", "normal") not in _URGENCIES:
         raise RefusedError(400, 112, f"Urgency must be one of {', '.join(_URGENCIES)}")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from senders.sandbox.exchange import Accepted, Answer, Request, json_answer
+from senders.sandbox.exchange import NOT_JSON, Accepted, Answer, Request, json_answer
 from senders.sandbox.keys import Keys
 
 MAX_TEXT_CHARACTERS = 4096
@@ -117,7 +117,7 @@ class WhatsApp:
         try:
             message = self._decode(request.body)
             _check(message)
-        except msgspec.DecodeError as error:
+        except NOT_JSON as error:
             return _error(400, 100, "(#100) Invalid parameter", details=str(error))
         except InvalidParameterError as error:
             text = f"(#{error.code}) Parameter value is not valid"

@@ -21,8 +21,9 @@ from pyreqwest.exceptions import RequestError
 
 from senders.sandbox.aes128gcm import UndecryptableError, decrypt
 from senders.sandbox.apns import Apns
+from senders.sandbox.app import Sandbox
 from senders.sandbox.certificates import ensure_certificates
-from senders.sandbox.exchange import Accepted, raw_json
+from senders.sandbox.exchange import Accepted, Request, raw_json
 from senders.sandbox.faults import (
     HEX_OUTCOMES,
     NUMBER_OUTCOMES,
@@ -34,6 +35,7 @@ from senders.sandbox.faults import (
 from senders.sandbox.fcm import Fcm
 from senders.sandbox.process import SandboxError, SandboxProcess
 from senders.sandbox.received import Received
+from senders.sandbox.relay import Relay
 from senders.sandbox.sms import Sms
 from senders.sandbox.webhook import Webhook
 from senders.sandbox.webpush import WebPush
@@ -50,6 +52,74 @@ PROVIDER_TOKEN = jwt.encode(
 ALERT = b'{"aps":{"alert":"hi"}}'
 DEVICE = "ab" * 32
 
+WORDS = st.sampled_from(
+    [
+        "message",
+        "token",
+        "data",
+        "android",
+        "ttl",
+        "apns",
+        "aps",
+        "alert",
+        "to",
+        "type",
+        "text",
+        "status",
+        "outcome",
+        "provider",
+        "messaging_product",
+        "notification",
+        "payload",
+    ]
+)
+NAMES = st.sampled_from(
+    [
+        "authorization",
+        "apns-topic",
+        "apns-id",
+        "apns-push-type",
+        "apns-expiration",
+        "ttl",
+        "topic",
+        "webhook-id",
+        "webhook-timestamp",
+        "webhook-signature",
+        "content-type",
+        "content-encoding",
+    ]
+)
+TEXTS = st.text(max_size=30) | st.sampled_from(
+    [
+        f"bearer {PROVIDER_TOKEN}",
+        "Basic QUM6eA==",
+        "vapid t=a.b.c,k=x",
+        "com.acme",
+        "9" * 5000,
+        "1",
+        "v1,x",
+        "alert",
+        "aes128gcm",
+        "application/x-www-form-urlencoded",
+        "Bearer e30.e30.e30",
+    ]
+)
+PATHS = [
+    f"/3/device/{DEVICE}",
+    "/token",
+    "/v1/projects/acme/messages:send",
+    "/wpush/none",
+    "/webhook/shop",
+    "/v23.0/123456789/messages",
+    f"/2010-04-01/Accounts/AC{'0' * 32}/Messages.json",
+    "/_sandbox/faults",
+    "/_sandbox/keys",
+    "/_sandbox/subscriptions",
+    "/_sandbox/connections",
+    "//",
+    "",
+]
+
 Send = Callable[..., tuple[int, dict[str, str], str]]
 
 
@@ -57,6 +127,13 @@ Send = Callable[..., tuple[int, dict[str, str], str]]
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess]:
     with SandboxProcess(Path(tmp_path_factory.mktemp("sandbox"))) as process:
         yield process
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Relay:
+    """A second port that is never opened."""
+    files = ensure_certificates(tmp_path_factory.mktemp("relay"))
+    return Relay(0, 0, "127.0.0.1", files)
 
 
 @pytest.fixture
@@ -403,6 +480,33 @@ def test_garbage_is_never_decrypted(body: bytes) -> None:
     """Any body that nobody encrypted is refused, never an exception of another kind."""
     with pytest.raises(UndecryptableError):
         decrypt(body, KEY, bytes(16))
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=4),
+    max_leaves=12,
+)
+BODIES = st.binary(max_size=200) | JSON_VALUES.map(lambda value: json.dumps(value).encode())
+
+
+@given(path=st.sampled_from(PATHS), headers=st.dictionaries(NAMES, TEXTS, max_size=8), body=BODIES)
+@settings(max_examples=300)
+def test_no_request_breaks_an_emulator(
+    relay: Relay, path: str, headers: dict[str, str], body: bytes
+) -> None:
+    """Whatever a client sends, it gets an answer of the provider: 4xx unless all is right."""
+    sandbox = Sandbox(relay)
+    request = Request("POST", path, headers, body, int(time.time() * 1000), "", "https://sandbox")
+    emulator = sandbox.emulator(path)
+    answer = sandbox.manage(request) if emulator is None else emulator.answer(request)
+    assert 200 <= answer.status < 500
+
+
+def test_deep_nesting_is_only_not_json(relay: Relay) -> None:
+    """A body nested beyond reason is refused like any other that is not JSON."""
+    request = Request("POST", "/_sandbox/faults", {}, b"[" * 100_000, 0)
+    assert 400 == Sandbox(relay).manage(request).status
 
 
 def accepted(target: str = DEVICE, provider: str = "apns") -> Accepted:

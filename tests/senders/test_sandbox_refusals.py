@@ -357,6 +357,75 @@ def test_fcm_refuses(client: Client, document: Any, field: str) -> None:
     assert field == bad_request["fieldViolations"][0]["field"]
 
 
+def test_fcm_takes_every_documented_field(client: Client) -> None:
+    """A message with all blocks, in either spelling, is taken and listed in snake_case."""
+    notification = {
+        "title": "Hi",
+        "channelId": "offers",
+        "color": "#00ff00",
+        "notification_priority": "PRIORITY_HIGH",
+        "vibrateTimings": ["0.5s", "1s"],
+        "lightSettings": {"color": {"red": 1, "green": 0.5}, "light_on_duration": "1s"},
+        "visibility": "PRIVATE",
+        "bodyLocArgs": ["a"],
+        "sticky": True,
+        "notification_count": 3,
+    }
+    message = {
+        "token": FCM_DEVICE,
+        "data": {"push_id": "1"},
+        "notification": {"title": "Hi", "body": "there", "image": "https://a/b.png"},
+        "android": {
+            "collapseKey": "lunch",
+            "priority": "high",
+            "ttl": "3.5s",
+            "directBootOk": True,
+            "notification": notification,
+        },
+        "apns": {"headers": {"apns-priority": "10"}, "payload": {"aps": {"badge": 1}}},
+        "webpush": {"headers": {"TTL": "60"}, "fcmOptions": {"link": "https://a"}},
+        "fcmOptions": {"analyticsLabel": "lunch-offer"},
+    }
+    reply = fcm_send(client, {"message": message})
+    assert 200 == reply.status
+    (listed,) = client.sandbox.messages("provider=fcm")
+    assert f"projects/acme/messages/{listed['id']}" == reply.json["name"]
+    assert "lunch" == listed["payload"]["android"]["collapse_key"]
+    assert ["0.5s", "1s"] == listed["payload"]["android"]["notification"]["vibrate_timings"]
+
+
+def test_fcm_dry_run_is_not_listed(client: Client) -> None:
+    """``validate_only`` judges a message and delivers nothing."""
+    assert 200 == fcm_send(client, {"validateOnly": True, **to_device()}).status
+    assert [] == client.sandbox.messages()
+
+
+FCM_OUTCOMES = [
+    ("unregistered", 404, "NOT_FOUND", "UNREGISTERED"),
+    ("invalid", 400, "INVALID_ARGUMENT", "INVALID_ARGUMENT"),
+    ("mismatch", 403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH"),
+    ("disallowed", 401, "UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR"),
+    ("unauthorized", 403, "PERMISSION_DENIED", None),
+    ("stale-credential", 401, "UNAUTHENTICATED", None),
+    ("throttled", 429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED"),
+    ("error", 500, "INTERNAL", "INTERNAL"),
+    ("unavailable", 503, "UNAVAILABLE", "UNAVAILABLE"),
+]
+
+
+@pytest.mark.parametrize(("outcome", "code", "status", "fcm_code"), FCM_OUTCOMES)
+def test_fcm_token_chooses_the_outcome(
+    client: Client, outcome: str, code: int, status: str, fcm_code: str | None
+) -> None:
+    """``sandbox-<outcome>`` as a token gets the error in Google's shape, with FCM's own code."""
+    reply = fcm_send(client, {"message": {"token": f"sandbox-{outcome}-000001"}})
+    error = reply.json["error"]
+    codes = [detail.get("errorCode") for detail in error.get("details", [])]
+    assert (code, code, status) == (reply.status, error["code"], error["status"])
+    assert ([fcm_code] if fcm_code else []) == codes
+    assert (code in (429, 503)) == ("retry-after" in reply.headers)
+
+
 def test_fcm_refuses_strangers_and_bad_tokens(client: Client) -> None:
     """No access token is 401 without an FCM code; a malformed device token is FCM's own error."""
     error = fcm_send(client, to_device(), "ya29.guess").json["error"]
@@ -440,6 +509,15 @@ def test_sms_knows_registered_accounts(client: Client) -> None:
     client.sandbox.call("POST", "keys", {"provider": "sms", "id": SID, "secret": "right"})
     assert 20003 == sms_send(client, {}, "wrong").json["code"]
     assert 201 == sms_send(client, {}, "right").status
+    (listed,) = client.sandbox.messages("provider=sms&target=%2B4915112345678")
+    assert "hi" == listed["payload"]["Body"]
+
+
+def test_numbers_choose_the_outcome(client: Client) -> None:
+    """+1 500 555 xxxx meets the outcome of its last digits, at SMS and WhatsApp alike."""
+    assert 21610 == sms_send(client, {"To": "+15005550410"}).json["code"]
+    throttled = whatsapp_send(client, {"to": "15005550429"})
+    assert (429, 130429) == (throttled.status, throttled.json["error"]["code"])
 
 
 TEMPLATE = {"name": "welcome", "language": {"code": "en_US"}}
