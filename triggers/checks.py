@@ -65,7 +65,7 @@ class Case:
         """The end of the message's life, which begins when it is due."""
         ends = self.due_at + ttl_s(self.trigger.variants[self.variant].message) * 1000
         end_at = self.trigger.schedule.end_at
-        return ends if end_at is None else min(ends, end_at)
+        return ends if end_at is None else min(ends, int(end_at))
 
     @cached_property
     def quiet(self) -> Quiet:

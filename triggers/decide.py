@@ -6,7 +6,9 @@ budgets it must take; where a budget is empty the caller stores ``refused(decisi
 instead. Nothing here waits, counts or remembers.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -15,7 +17,7 @@ import msgspec
 from triggers.budgets import SpendKey, budget_checks, budgets_of
 from triggers.checks import CHECKS, UNASKED_AFTER, Case, allowed_channels, policy_zone
 from triggers.ids import push_id
-from triggers.model import Check, Decision, Event, Push, Result
+from triggers.model import Check, Decision, Event, EventKind, Push, Result
 from triggers.subject import Subject, ZoneFacts
 from triggers.tenant import TenantRules
 from triggers.trigger import LiveTrigger
@@ -55,17 +57,23 @@ def decide_all(
     tenant: TenantRules,
     spend_key: SpendKey,
 ) -> list[Decision]:
-    """The decisions of all events of one ping: priority rules over all of them."""
-    pairs = [
-        (-live.trigger.priority, live.trigger.id, order, live, occasion)
-        for order, occasion in enumerate(occasions)
-        for live in occasion.triggers
-    ]
-    pairs.sort(key=lambda pair: pair[:3])
-    return [
-        _decision(Case(live, event, subject, zone, now, tenant), spend_key)
-        for *_, live, (event, zone, _triggers) in pairs
-    ]
+    """The decisions of all events of one ping: priority rules over all of them.
+
+    Events come in the order in which they happened, also those that nobody listens to: a visit
+    that begins here counts for the events after it.
+    """
+    cases = []
+    for order, (event, zone, triggers) in enumerate(occasions):
+        subject = _arrived(subject, event, zone)
+        cases += [
+            (
+                (-live.trigger.priority, live.trigger.id, order),
+                Case(live, event, subject, zone, now, tenant),
+            )
+            for live in triggers
+        ]
+    cases.sort(key=itemgetter(0))
+    return [_decision(case, spend_key) for _rank, case in cases]
 
 
 def refused(decision: Decision, result: Result, detail: str = "") -> Decision:
@@ -84,6 +92,16 @@ def refused(decision: Decision, result: Result, detail: str = "") -> Decision:
 def refusals(decision: Decision) -> dict[Result, Decision]:
     """What to store for each budget that may turn out empty."""
     return {spend.refused: refused(decision, spend.refused) for spend in decision.spends}
+
+
+def _arrived(subject: Subject, event: Event, zone: ZoneFacts | None) -> Subject:
+    """The person with the visit counted that this event begins."""
+    if event.kind is not EventKind.ENTER or event.zone_id is None:
+        return subject
+    visits, tag_visits = Counter(subject.visits), Counter(subject.tag_visits)
+    visits[event.zone_id] += 1
+    tag_visits.update(zone.tags if zone is not None else ())
+    return msgspec.structs.replace(subject, visits=visits, tag_visits=tag_visits)
 
 
 def _decision(case: Case, spend_key: SpendKey) -> Decision:
@@ -154,6 +172,6 @@ def _push(case: Case, identity: str) -> Push:
         not_before=case.quiet.until or case.due_at,
         expires_at=case.expires_at,
         user_id=case.subject.user_id,
-        cancel_on=trigger.cancel_on,
+        cancel_on=None if trigger.cancel_on is None else str(trigger.cancel_on),
         channel=trigger.channels.index(channel),
     )

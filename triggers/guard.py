@@ -4,7 +4,7 @@ Pure: the caller acts on the answer, takes the budgets that ``Proceed`` names (a
 suppresses the push with their result if one is empty.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from zoneinfo import ZoneInfo
 
 from triggers.budgets import SpendKey, caps_of
@@ -12,7 +12,7 @@ from triggers.checks import Quiet, allowed_channels, has_consent, quiet_for, whe
 from triggers.model import Event, EventKind, Push, Result, Spend
 from triggers.subject import Subject, ZoneFacts
 from triggers.tenant import TenantRules
-from triggers.trigger import Trigger
+from triggers.trigger import Channel, On, Trigger, Variant
 from triggers.walltime import first_known
 
 _UTC = ZoneInfo("UTC")
@@ -54,10 +54,11 @@ def guard(
 ) -> Guarded:
     """Whether a push may go now.
 
-    ``trigger`` is the rule as it stands today (None: deleted); its text and audience do not matter
-    any more, its switch and its end do. Transactional pushes pass quiet hours and caps, never
-    consent.
+    ``trigger`` is the rule as it stands today (None: deleted, or a direct push, which has none);
+    its text and audience do not matter any more, its switch and its end do. Transactional pushes
+    pass quiet hours and caps, never consent.
     """
+    trigger = _direct(push) if trigger is None and push.message is not None else trigger
     if trigger is None:
         return Suppress(Result.DISABLED, "the trigger was deleted")
     stop = _stop(trigger, push, now, is_canceled=is_canceled)
@@ -90,6 +91,17 @@ def cancels(push: Push, event: Event) -> bool:
         return is_same and push.cancel_on == f"event:{event.name}"
     is_same_zone = (event.zone_type, event.zone_id) == (push.event.zone_type, push.event.zone_id)
     return event.device_id == push.device_id and is_same_zone and push.cancel_on == event.kind.value
+
+
+def _direct(push: Push) -> Trigger:
+    """A push that the tenant's back end sent itself, as a rule that always holds."""
+    return Trigger(
+        id="direct",
+        on=On(EventKind.CUSTOM, name="direct"),
+        variants=(Variant(push.message or {}),),
+        lane=push.lane,
+        channels=cast("tuple[Channel, ...]", push.channels),
+    )
 
 
 def _stop(trigger: Trigger, push: Push, now: int, *, is_canceled: bool) -> Suppress | None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from triggers.checks import share_of, variant_for
 from triggers.decide import Occasion, decide, decide_all, refusals, refused
 from triggers.ids import push_id
-from triggers.model import Decision, Event, EventKind, Result, Spend
+from triggers.model import Decision, Event, EventKind, Push, Result, Spend
 from triggers.subject import Consents, Subject, ZoneFacts
 from triggers.tenant import TenantRules, parse_tenant_rules
 from triggers.trigger import LiveTrigger, live, parse_trigger
@@ -96,6 +96,16 @@ def test_a_push() -> None:
     assert all(check.ok for check in decision.checks)
 
 
+def test_pushes_and_decisions_travel() -> None:
+    """What is decided survives the outbox and the history, whatever the trigger sets."""
+    trigger = rule(cancel_on={"event": "purchase"}, schedule={"end_at": NOON + 60_000})
+    decision = one(trigger)
+    assert decision.push is not None
+    for codec in (msgspec.json, msgspec.msgpack):
+        assert decision.push == codec.decode(codec.encode(decision.push), type=Push)
+        assert decision == codec.decode(codec.encode(decision), type=Decision)
+
+
 LUNCH_HOURS = {"windows": [{"days": "mon-fri", "from": "11:30", "to": "14:00"}]}
 NIGHT = {"from": "21:00", "to": "08:00"}
 EVENING = {"from": "20:00", "to": "08:00", "timezone": "device"}  # 20:30 in Tokyo
@@ -123,8 +133,8 @@ REFUSED = Consents(push=False)
         (Result.LOW_CONFIDENCE, {"min_confidence": "high"}, {"confidence": "medium"}, {}, {}),
         (Result.SENT, {"min_confidence": "medium"}, {"confidence": "medium"}, {}, {}),
         (Result.AUDIENCE, {"audience": {"tag": "vip"}}, {}, {}, {}),
-        (Result.AUDIENCE, {"limits": {"from_visit": 2}}, {}, {}, {}),
-        (Result.SENT, {"limits": {"from_visit": 2}}, {}, {"visits": {"store-1": 2}}, {}),
+        (Result.AUDIENCE, {"limits": {"from_visit": 3}}, {}, {}, {}),
+        (Result.SENT, {"limits": {"from_visit": 2}}, {}, {}, {}),
         (Result.NO_CONSENT, {}, {}, {"consents": REFUSED}, {}),
         (Result.NO_CONSENT, {"class": "transactional"}, {}, {"consents": REFUSED}, {}),
         (Result.NO_CONSENT, {}, {}, {"consents": Consents(location=False)}, {}),
@@ -285,6 +295,20 @@ def test_webhooks_need_no_leave_of_the_person() -> None:
     push = one(rule(channels=["app_push", "webhook"]), subject=refusing).push
     assert push is not None
     assert 1 == push.channel
+
+
+def test_a_visit_that_begins_counts() -> None:
+    """The visit of an enter counts for it and for what happens later in the same ping."""
+    here = {"visits": "here", "min": 2, "max": 2}
+    tagged = {"visits": {"tag": "mall"}, "min": 6}
+    asks = rule(audience={"all": [here, tagged]})
+    dwell = happened(id="e-2", kind=EventKind.DWELL, dwell_s=60)
+    later = rule(id="z", on={"event": "dwell", "dwell_s": 60}, audience=here)
+    subject = person(tag_visits={"mall": 5})
+    occasions = [Occasion(ENTER, STORE, [asks]), Occasion(dwell, STORE, [later])]
+    decisions = decide_all(occasions, subject, now=NOON, tenant=ANYONE, spend_key=key)
+    assert [Result.SENT, Result.SENT] == [decision.result for decision in decisions]
+    assert Result.AUDIENCE == one(later, dwell, subject).result
 
 
 def test_the_coming_visit_counts_on_approach() -> None:

@@ -111,6 +111,15 @@ def test_suppressed(expected: Result, answer: Guarded) -> None:
     assert answer.detail
 
 
+def test_a_direct_push_has_no_trigger() -> None:
+    """What the tenant's back end sends itself needs consent and an address, nothing else."""
+    direct = pushed(message={"title": "Your code"}, channels=("app_push",), lane="transactional")
+    assert Proceed((), ("app_push",)) == looked(None, direct, quiet_hours=QUIET)
+    refusing = looked(None, direct, person(consents=Consents(push=False)))
+    assert isinstance(refusing, Suppress)
+    assert Result.NO_CONSENT == refusing.result
+
+
 def test_waits() -> None:
     """A push waits for its instant, and for the end of quiet hours that it outlives."""
     assert Wait(NOON + 5000) == looked(trigger(), pushed(not_before=NOON + 5000))
