@@ -46,18 +46,18 @@ def outline(geometry: Geometry) -> Outline:
 
 
 def unwrapped(ring: F64) -> F64:
-    """The ring with every vertex moved by whole turns to lie next to its predecessor.
-
-    A ring that goes once around a pole comes back one turn away from its start and is closed over
-    that pole.
-    """
+    """The ring with every vertex moved by whole turns to lie next to its predecessor."""
     steps = np.diff(ring[:, 0])
     lon = ring[0, 0] + np.concatenate(([0.0], np.cumsum(steps - 360.0 * np.rint(steps / 360.0))))
-    out = np.column_stack((lon, ring[:, 1]))
-    if abs(out[-1, 0] - out[0, 0]) < 180.0:
-        return out
-    pole = 90.0 if out[:, 1].mean() > 0 else -90.0
-    return np.vstack((out, [[out[-1, 0], pole], [out[0, 0], pole], out[0]]))
+    return np.column_stack((lon, ring[:, 1]))
+
+
+def closed_over_pole(ring: F64) -> F64:
+    """A ring that comes back one turn away from its start goes around a pole: closed over it."""
+    if abs(ring[-1, 0] - ring[0, 0]) < 180.0:
+        return ring
+    pole = 90.0 if ring[:, 1].mean() > 0 else -90.0
+    return np.vstack((ring, [[ring[-1, 0], pole], [ring[0, 0], pole], ring[0]]))
 
 
 def _merged_cells(geometry: Cells) -> list[tuple[tuple[tuple[float, float], ...], ...]]:
@@ -84,7 +84,7 @@ def _great_circle_ring(ring: F64) -> F64:
         span = max(abs(lat1 - lat0), abs((lon1 - lon0 + 180) % 360 - 180))
         count = int(np.ceil(min(span, 60.0) / CELL_EDGE_DEG))
         pieces.append(_great_circle(lat0, lon0, lat1, lon1, max(count, 1)))
-    return unwrapped(np.vstack([*pieces, closed[:1]]))
+    return closed_over_pole(unwrapped(np.vstack([*pieces, closed[:1]])))
 
 
 def _great_circle(lat0: float, lon0: float, lat1: float, lon1: float, count: int) -> F64:
@@ -106,7 +106,7 @@ def _great_circle(lat0: float, lon0: float, lat1: float, lon1: float, count: int
 
 def _framed(polygons: list[list[F64]]) -> list[F64]:
     """All rings in one longitude frame at most 360° wide, parts that meet at ±180° joined."""
-    polygons = [_aligned(polygon) for polygon in polygons]
+    polygons = [aligned(polygon) for polygon in polygons]
     rings = [ring for polygon in polygons for ring in polygon]
     lon = np.concatenate([ring[:, 0] for ring in rings])
     west, east = lon.min(), lon.max()
@@ -120,7 +120,7 @@ def _framed(polygons: list[list[F64]]) -> list[F64]:
     return [shapely.get_coordinates(r) for p in shapely.get_parts(best) for r in _rings(p)]
 
 
-def _aligned(polygon: list[F64]) -> list[F64]:
+def aligned(polygon: list[F64]) -> list[F64]:
     """Holes moved by whole turns to lie inside their exterior; the exterior near 0."""
     out = []
     middle = 0.0
