@@ -19,8 +19,8 @@ class Subject(msgspec.Struct, frozen=True):
     """The person, or the device as long as nobody is known to hold it.
 
     ``channels`` are the channels that have somewhere to send to. ``events`` are the instants of
-    recent custom events by name. ``visits`` counts visits by zone id, ``tag_visits`` by zone tag, as
-    stored: a visit that the events at hand begin is not in them yet (``decide`` adds it).
+    recent custom events by name. ``visits`` counts visits by zone id, ``tag_visits`` by zone tag,
+    as stored: a visit that the events at hand begin is not in them yet (``decide`` adds it).
     """
 
     device_id: str
