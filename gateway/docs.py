@@ -51,8 +51,9 @@ def stale_files(root: Path, *, write: bool = False) -> list[Path]:
 def openapi_document() -> str:
     """The OpenAPI document of a gateway with default settings, as formatted JSON."""
     from gateway.app import create_app
+    from gateway.openapi import document_of
 
-    schema = create_app(Settings()).openapi_schema.to_schema()
+    schema = document_of(create_app(Settings()))
     return msgspec.json.format(msgspec.json.encode(schema, order="deterministic")).decode() + "\n"
 
 

@@ -1,11 +1,16 @@
-"""The OpenAPI 3.1 document and the offline page that shows it."""
+"""The OpenAPI 3.1 document."""
 
+from typing import Any
+
+import msgspec
+from litestar import Litestar, Request, Router
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Server
 
 from gateway import __version__
 from gateway.config import Settings
+from gateway.errors import MEDIA_TYPE, PROBLEMS
 
 DESCRIPTION = """\
 Phones post where they are, receivers post which beacons they hear; the gateway knows which zones
@@ -15,6 +20,41 @@ Errors are `application/problem+json` (RFC 9457); their types are listed at `/er
 Lists are `{"items": [...], "next_cursor": null}`; follow `next_cursor` until it is null.
 Instants are RFC 3339 strings or epoch milliseconds."""
 
+_METHODS = frozenset({"get", "put", "post", "patch", "delete"})
+_CLOSED = ("/v1", "/ingest")
+
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "Problem details (RFC 9457).",
+    "required": ["type", "title", "status", "detail", "instance"],
+    "properties": {
+        "type": {"type": "string", "format": "uri", "description": "Ends in `#` and the type."},
+        "title": {"type": "string", "enum": sorted({kind.title for kind in PROBLEMS.values()})},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string", "description": "`urn:request:` and the request id."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "detail"],
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+_PROBLEM_ANSWER = {
+    "description": "A problem",
+    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+
+class _Document(JsonRenderPlugin):
+    """Serves the completed document."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        return msgspec.json.encode(complete(openapi_schema))
+
 
 def openapi_config(settings: Settings) -> OpenAPIConfig:
     """Where the document is served and what stands at its head."""
@@ -22,8 +62,10 @@ def openapi_config(settings: Settings) -> OpenAPIConfig:
         title="Trigger gateway",
         version=__version__,
         description=DESCRIPTION,
-        path="/openapi.json",
-        render_plugins=[JsonRenderPlugin(path="/")],
+        openapi_router=Router(
+            "/openapi.json", route_handlers=[], opt={"public": True}, include_in_schema=False
+        ),
+        render_plugins=[_Document(path="/")],
         servers=[Server(url=settings.base_url)],
         use_handler_docstrings=True,
         security=[{"bearer": []}],
@@ -42,3 +84,22 @@ def openapi_config(settings: Settings) -> OpenAPIConfig:
             }
         ),
     )
+
+
+def document_of(app: Litestar) -> dict[str, Any]:
+    """The completed document of an application."""
+    return complete(app.openapi_schema.to_schema())
+
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with what the framework does not know: our problems, and open routes."""
+    document["components"].setdefault("schemas", {})["Problem"] = PROBLEM_SCHEMA
+    for path, item in document["paths"].items():
+        for method in _METHODS & item.keys():
+            operation = item[method]
+            answers = operation["responses"]
+            answers.pop("400", None)  # the framework's own form of an error, which we never send
+            answers["default"] = _PROBLEM_ANSWER
+            if not path.startswith(_CLOSED):
+                operation["security"] = []
+    return document
