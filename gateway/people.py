@@ -268,7 +268,7 @@ class People:
         self, tenant: str, owner_id: str, name: str, event_id: str, at: int
     ) -> None:
         """Remember a custom event of a user (or of a device that nobody is known to hold)."""
-        key = self._recent(tenant, owner_id)
+        key = self.recent_key(tenant, owner_id)
         pipe = self._client.pipeline(transaction=False)
         pipe.zadd(key, {f"{name}\n{event_id}": at})
         pipe.zremrangebyrank(key, 0, -RECENT_CAP - 1)
@@ -365,7 +365,7 @@ class People:
         owner = party.device.user_id or party.device.id
         visits_key = f"{shard_tag(self.shard(tenant, party.device.id))}:visits:{field}"
         recent, visits = await asyncio.gather(
-            self._client.zrange(self._recent(tenant, owner), 0, -1, withscores=True),
+            self._client.zrange(self.recent_key(tenant, owner), 0, -1, withscores=True),
             self._client.hgetall(visits_key),
         )
         events: dict[str, tuple[int, ...]] = {}
@@ -395,7 +395,8 @@ class People:
     def _owned(self, tenant: str, user_id: str) -> str:
         return f"{shard_tag(self.shard(tenant, user_id))}:owned:{tenant}/{user_id}"
 
-    def _recent(self, tenant: str, owner_id: str) -> str:
+    def recent_key(self, tenant: str, owner_id: str) -> str:
+        """The zset of recent custom events of a user or device."""
         return f"{shard_tag(self.shard(tenant, owner_id))}:recent:{tenant}/{owner_id}"
 
 
@@ -407,6 +408,11 @@ def _unknown(device_id: str) -> Device:
 def channels_of(targets: Iterable[Target]) -> frozenset[str]:
     """The channels that these targets can be reached on."""
     return frozenset(CHANNEL_OF[target.provider] for target in targets)
+
+
+def subject_of(party: Party) -> Subject:
+    """What dispatch must know of a person: no history, for nothing is decided any more."""
+    return _subject(party, {}, {})
 
 
 def _subject(party: Party, events: dict[str, tuple[int, ...]], visits: dict[str, int]) -> Subject:

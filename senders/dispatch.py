@@ -47,6 +47,7 @@ class Limits(NamedTuple):
 DEFAULT_LIMITS = Limits()
 FEW = 32  # a claim that brought no more is followed by a short rest
 REST_S = 0.003
+PREPARE_PAUSES_S = (0.1, 0.4, 0.0)  # after a batch that failed as a whole
 
 
 def wall_clock() -> int:
@@ -195,31 +196,45 @@ class Dispatcher:
             await self._prepare(fresh[start : start + self._limits.batch])
 
     async def _prepare(self, batch: Sequence[Claimed]) -> None:
-        usable = []
+        usable: list[Claimed] = []
         for entry in batch:
             if entry.deliveries > self._limits.most_deliveries:
                 reason = f"delivered {entry.deliveries} times and never settled"
                 self._settler.add(bury(Settled(entry, None, "dead", reason)))
             else:
                 usable.append(entry)
+        for pause_s in PREPARE_PAUSES_S:
+            usable = await self._prepare_some(usable)
+            if not usable:
+                return
+            await _wait(self._stopping, pause_s)
+        self._release(usable)
+
+    async def _prepare_some(self, batch: Sequence[Claimed]) -> list[Claimed]:
+        """Prepare a batch; returns what is worth another try at once.
+
+        Where all fails, storage is away, and soon back. Where only some entries fail when they are
+        prepared alone, these are let go: they come back by takeover, a few times.
+        """
         try:
-            prepared = await self._pushes.prepare(usable) if usable else []
+            self._accept(batch, await self._pushes.prepare(batch) if batch else [])
+            return []
         except Exception as error:  # noqa: BLE001 - any failure of the application
             self._observer.failed("prepare", error)
-            await self._prepare_singly(usable)
-        else:
-            self._accept(usable, prepared)
-
-    async def _prepare_singly(self, batch: Sequence[Claimed]) -> None:
-        """One bad entry spoils a batch; alone, it is let go and comes back by takeover."""
+        failed = []
         for entry in batch:
             try:
                 self._accept([entry], await self._pushes.prepare([entry]))
-            except Exception as error:  # noqa: BLE001 - any failure of the application
-                self._observer.failed("prepare", error)
-                self._release([entry])
+            except Exception:  # noqa: BLE001 - reported above
+                failed.append(entry)
+        if len(failed) == len(batch):
+            return failed
+        self._release(failed)
+        return []
 
     def _accept(self, batch: Sequence[Claimed], prepared: Sequence[Prepared]) -> None:
+        if len(prepared) != len(batch):
+            raise ValueError(f"{len(prepared)} answers for {len(batch)} entries")
         gates = set()
         for entry, answer in zip(batch, prepared, strict=True):
             if isinstance(answer, Ready):

@@ -58,7 +58,7 @@ def guard(
     its text and audience do not matter any more, its switch and its end do. Transactional pushes
     pass quiet hours and caps, never consent.
     """
-    trigger = _direct(push) if trigger is None and push.message is not None else trigger
+    trigger = direct_trigger(push) if trigger is None and push.message is not None else trigger
     if trigger is None:
         return Suppress(Result.DISABLED, "the trigger was deleted")
     stop = _stop(trigger, push, now, is_canceled=is_canceled)
@@ -93,7 +93,7 @@ def cancels(push: Push, event: Event) -> bool:
     return event.device_id == push.device_id and is_same_zone and push.cancel_on == event.kind.value
 
 
-def _direct(push: Push) -> Trigger:
+def direct_trigger(push: Push) -> Trigger:
     """A push that the tenant's back end sent itself, as a rule that always holds."""
     return Trigger(
         id="direct",

@@ -46,6 +46,11 @@ def push_id(trigger_id: str, event: str) -> str:
     return _uuid("push", (trigger_id, event))
 
 
+def part_id(push: str, target: str) -> str:
+    """The id of the part of a push that goes to one address of several, as a UUID string."""
+    return _uuid("part", (push, target))
+
+
 def fingerprint(at: int, lat_e7: int, lon_e7: int) -> int:
     """32 bits that recognise a ping sent again; never 0 (the mark of an empty slot).
 

@@ -1,0 +1,173 @@
+"""How pushes ended, written down: delivery history and final decisions; dead addresses dropped.
+
+Keys, in the shard of the device: ``deliveries:<tenant>`` stream, field ``r`` = JSON
+``DeliveryRecord``; ``decisions:<tenant>`` stream, where a later decision of the same id replaces
+the earlier, noted in the device's trail.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+from gateway import metrics
+from gateway.document import Client
+from gateway.people import CHANNEL_OF, Party, People
+from senders.model import Delivered, Target, Unregistered
+from senders.pushes import Ready, Settled, Suppressed
+from triggers.model import Check, Decision, Push, Result
+from triggers.redis_store import ShardKeys
+from triggers.store import Retention
+
+DELIVERIES_CAP = 200_000  # entries a shard and tenant
+SUPPRESSIONS = frozenset(result.value for result in Result)
+
+_encode = msgspec.json.Encoder().encode
+Told = tuple[Settled, Push]
+
+
+class DeliveryRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One step in the life of a push, as the delivery history shows it."""
+
+    push_id: str
+    device_id: str
+    trigger_id: str
+    event_id: str
+    state: str  # an ending of senders/pushes.py
+    at: int
+    lane: str
+    user_id: str | None = None
+    variant: int = 0
+    channel: str | None = None
+    provider: str | None = None
+    provider_id: str = ""
+    attempt: int = 0
+    reason: str = ""
+    due_at: int | None = None
+
+
+class DeliveryLog:
+    """Writes a batch of endings, one script a shard."""
+
+    def __init__(self, client: Client, people: People, retention: Retention | None = None) -> None:
+        script = files("gateway") / "lua" / "delivery_log.lua"
+        self._append: Any = client.register_script(script.read_text())
+        self._people = people
+        self._retention = retention or Retention()
+
+    async def record(self, told: Sequence[Told], now: int) -> None:
+        """Append the delivery records, and the decisions that are final now."""
+        by_shard: defaultdict[int, list[Told]] = defaultdict(list)
+        for one in told:
+            by_shard[one[0].claimed.shard].append(one)
+        await asyncio.gather(*(self._record(*item, now) for item in by_shard.items()))
+        for settled, push in told:
+            if settled.ending == "sent" and push.event.received_at:
+                metrics.TRIGGER_LATENCY.observe(max(0, now - push.event.received_at) / 1000)
+
+    async def drop_dead(self, told: Sequence[Told], now: int) -> None:
+        """Drop the addresses that a provider called dead, wherever they are registered."""
+        for settled, push in told:
+            if isinstance(settled.prepared, Ready) and isinstance(settled.outcome, Unregistered):
+                target = settled.prepared.target
+                parties = await self._people.parties(push.tenant, [push.device_id])
+                holder = _holder(parties[push.device_id], target)
+                if holder is not None:
+                    before = settled.outcome.since or now
+                    await self._people.drop_target(push.tenant, holder, target, before, now=now)
+
+    async def _record(self, shard: int, told: Sequence[Told], now: int) -> None:
+        names, kept = ShardKeys(shard), self._retention
+        keys: dict[str, int] = {}
+        args: list[Any] = [kept.trail_cap, kept.trail_lifetime_ms]
+
+        def number(key: str) -> int:
+            return keys.setdefault(key, len(keys) + 1)
+
+        for settled, push in told:
+            deliveries = number(f"{names.tag}:deliveries:{push.tenant}")
+            record = _encode(record_of(settled, push, now))
+            args += [deliveries, "r", DELIVERIES_CAP, record, 0]
+            decision = decision_of(settled, push, now)
+            if decision is not None:
+                decisions = number(names.decisions(push.tenant))
+                trail = number(names.trail(f"{push.tenant}/{push.device_id}"))
+                args += [decisions, "d", kept.decisions_cap, _encode(decision), trail]
+        await self._append(keys=list(keys), args=args)
+
+
+def record_of(settled: Settled, push: Push, now: int) -> DeliveryRecord:
+    """The step that an ending is."""
+    ready = settled.prepared if isinstance(settled.prepared, Ready) else None
+    outcome = settled.outcome
+    return DeliveryRecord(
+        push_id=push.id,
+        device_id=push.device_id,
+        trigger_id=push.trigger_id,
+        event_id=push.event.id,
+        state=settled.ending,
+        at=now,
+        lane=push.lane,
+        user_id=push.user_id,
+        variant=push.variant,
+        channel=CHANNEL_OF[ready.target.provider] if ready else None,
+        provider=ready.target.provider if ready else None,
+        provider_id=outcome.provider_id if isinstance(outcome, Delivered) else "",
+        attempt=push.attempt + 1 if outcome is not None else push.attempt,
+        reason=settled.reason or getattr(settled.prepared, "detail", ""),
+        due_at=settled.due_at,
+    )
+
+
+def decision_of(settled: Settled, push: Push, now: int) -> Decision | None:
+    """The decision as it stands now, if the ending is final; direct pushes have none."""
+    result = _result(settled)
+    if result is None or push.message is not None:
+        return None
+    detail = settled.reason
+    if isinstance(settled.prepared, Suppressed) and settled.prepared.detail:
+        detail = settled.prepared.detail
+    elif isinstance(settled.prepared, Ready):
+        detail = f"{settled.prepared.target.provider}: {settled.reason or settled.ending}"
+    return Decision(
+        id=push.id,
+        tenant=push.tenant,
+        trigger_id=push.trigger_id,
+        event_id=push.event.id,
+        device_id=push.device_id,
+        result=result,
+        decided_at=now,
+        checks=(Check("dispatch", ok=result is Result.SENT, detail=detail),),
+        user_id=push.user_id,
+        zone_id=push.event.zone_id,
+        event_kind=push.event.kind,
+        variant=push.variant,
+    )
+
+
+def _result(settled: Settled) -> Result | None:
+    """The result of the decision, None where it is still open."""
+    match settled.ending:
+        case "sent" | "unknown":
+            return Result.SENT
+        case "suppressed":
+            is_known = settled.reason in SUPPRESSIONS
+            return Result(settled.reason) if is_known else Result.CANCELED
+        case "undeliverable":
+            return Result.NO_TARGET
+        case "dead":
+            return Result.EXPIRED if settled.reason.startswith("expired") else Result.SENT
+    return None
+
+
+def _holder(party: Party, target: Target) -> str | None:
+    """The device that has this address registered."""
+    for device in (party.device, *party.others):
+        if any(
+            (t.provider, t.address) == (target.provider, target.address) for t in device.targets
+        ):
+            return device.id
+    return None

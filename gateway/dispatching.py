@@ -1,0 +1,125 @@
+"""Composes dispatch for one process, and tells metrics and logs what it does."""
+
+import os
+import socket
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from gateway import metrics
+from gateway.config import Settings
+from gateway.delivery import Delivery
+from gateway.delivery_log import DeliveryLog
+from gateway.effects import budget_key
+from gateway.egress import network_policy
+from gateway.engine import Engine
+from gateway.inbox import Inboxes
+from gateway.installation import Installation
+from gateway.log import get_logger
+from gateway.master_key import load_master_keys
+from gateway.people import People
+from gateway.registry import Registry
+from gateway.sender_pool import SenderPool
+from gateway.sharding import shard_tag
+from senders.dispatch import Dispatcher, wall_clock
+from senders.model import Outcome
+from senders.outbox import Outbox
+from senders.pushes import Observer, Ready
+from senders.token_cache import RedisTokenCache
+from senders.vault import Vault
+from triggers.budgets import SpendKey
+
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Dispatching:
+    """The dispatcher of this process and what it holds open."""
+
+    dispatcher: Dispatcher
+    outbox: Outbox
+    senders: SenderPool
+
+    async def run(self) -> None:
+        """Dispatch until ``stop``, then close the connections to providers."""
+        try:
+            await self.dispatcher.run()
+        finally:
+            await self.senders.close()
+
+    async def measure(self) -> None:
+        """Bring the gauges of the outbox up to date."""
+        depths = await self.outbox.depth()
+        for lane in ("transactional", "marketing"):
+            length = sum(one.length for one in depths if one.stream.lane == lane)
+            metrics.OUTBOX_PUSHES.labels(lane).set(length)
+        oldest = min((one.oldest_at for one in depths if one.oldest_at), default=wall_clock())
+        metrics.OUTBOX_OLDEST_AT.set(oldest / 1000)
+
+    def stop(self) -> None:
+        """Let ``run`` return when what is in flight has ended."""
+        self.dispatcher.stop()
+
+
+class Watch(Observer):
+    """Metrics and logs of dispatch."""
+
+    def sent(self, ready: Ready, outcome: Outcome, took_ms: int) -> None:
+        """Count an outcome."""
+        provider = ready.target.provider
+        metrics.PUSHES.labels(provider, type(outcome).__struct_config__.tag).inc()
+        metrics.SEND_DURATION.labels(provider).observe(took_ms / 1000)
+
+    def failed(self, what: str, error: Exception) -> None:
+        """Say what is tried again."""
+        metrics.FAILURES.labels("dispatch").inc()
+        _log.warning("dispatch_failed", step=what, error=f"{type(error).__name__}: {error}")
+
+    def gate_closed(self, gate: str, until: int) -> None:
+        """Say which credential is not used for now."""
+        _log.warning("credential_held_back", gate=gate, until=until)
+
+
+def compose_dispatching(
+    settings: Settings,
+    redis: Redis,
+    installation: Installation,
+    *,
+    registry: Registry,
+    people: People,
+    engine: Engine,
+) -> Dispatching:
+    """Build the dispatcher of this process; ``engine.catalog`` must be loaded before it runs."""
+    shard_count = installation.shard_count
+    master_keys = load_master_keys(settings)
+    vault = Vault(master_keys)
+
+    def spend_key(tenant: str) -> SpendKey:
+        return lambda scope, owner: budget_key(tenant, scope, owner, shard_count)
+
+    senders = SenderPool(
+        registry,
+        vault=vault,
+        inboxes=Inboxes(redis, shard_count),
+        tokens=RedisTokenCache(redis, vault),
+        policy=network_policy(settings),
+        clock=wall_clock,
+    )
+    delivery = Delivery(
+        catalog=engine.catalog,
+        people=people,
+        store=engine.store,
+        senders=senders,
+        log=DeliveryLog(redis, people),
+        spend_key=spend_key,
+        link_key=master_keys[0],
+        base_url=settings.base_url,
+        clock=wall_clock,
+    )
+    outbox = Outbox(redis, [shard_tag(shard) for shard in range(shard_count)], _consumer())
+    return Dispatching(Dispatcher(outbox, delivery, observer=Watch()), outbox, senders)
+
+
+def _consumer() -> str:
+    """A name that no other living process has."""
+    return f"{socket.gethostname()}-{os.getpid()}"
