@@ -4,6 +4,7 @@ Pure but for one thing: the people behind the devices that have events are loade
 and only when there are events.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -96,10 +97,10 @@ class Effects:
         for event in events:
             facts = view.facts(event.zone_type, event.zone_id)
             listening = view.listening.for_event(event, facts.tags if facts else frozenset())
-            if listening:
-                occasions.append(Occasion(event, facts, listening))
-        if not occasions:
+            occasions.append(Occasion(event, facts, listening))
+        if not any(occasion.triggers for occasion in occasions):
             return []
+        subject = _with_tag_visits(view, subject)
 
         def spend_key(scope: str, owner: str | None) -> str:
             return budget_key(view.tenant, scope, owner, self._shard_count)
@@ -162,6 +163,15 @@ def _finished(view: TenantView, event: Event, subject: Subject) -> Event:
         changes["lat"] = round(event.lat, COARSE_DIGITS)
         changes["lon"] = round(event.lon, COARSE_DIGITS)
     return msgspec.structs.replace(event, **changes) if changes else event
+
+
+def _with_tag_visits(view: TenantView, subject: Subject) -> Subject:
+    """The subject with its visits counted by zone tag, too."""
+    counts: Counter[str] = Counter()
+    for zone_id, visits in subject.visits.items():
+        for tag in view.tags_of(zone_id):
+            counts[tag] += visits
+    return msgspec.structs.replace(subject, tag_visits=counts) if counts else subject
 
 
 def _history(stepping: Stepping) -> bytes:

@@ -7,6 +7,8 @@ that a device carries.
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from geo.beacons import prefixes
+
 
 class Hearing(NamedTuple):
     """A receiver's place: the zone it stands for, and how its readings are to be corrected."""
@@ -68,10 +70,8 @@ class Presence:
     def zones_of_beacon(self, beacon_key: str) -> list[int]:
         """The zones that contain this beacon, by its whole key or by a prefix of its parts."""
         found: set[int] = set()
-        pattern = beacon_key
-        while pattern:
+        for pattern in prefixes(beacon_key):
             found |= self._by_beacon.get(pattern, set())
-            pattern = pattern.rpartition(":")[0]
         return sorted(found)
 
     def zones_of_receiver(self, receiver_id: str) -> list[Hearing]:

@@ -5,6 +5,7 @@ rules of a zone are made when first asked for, and anew after a trigger or the z
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import get_args
 
 import msgspec
 
@@ -24,6 +25,7 @@ from triggers.trigger import LiveTrigger, live, parse_trigger
 RECEIVER_INTERVALS = 3  # a zone heard by receivers is left after so many silent reports
 SHORTEST_SILENCE_S = 30
 NO_POLICY = Policy()
+ZONE_TYPES: tuple[ZoneType, ...] = get_args(ZoneType)
 
 
 class ZoneInfo(msgspec.Struct, gc=False, frozen=True):
@@ -103,6 +105,12 @@ class TenantView:
         if info is None:
             return ZoneFacts(id=zone_id, type=zone_type)
         return ZoneFacts(info.id, info.type, info.tags, info.timezone, info.name)
+
+    def tags_of(self, zone_id: str) -> frozenset[str]:
+        """The tags of the zones with this id."""
+        keys = (zone_key(self.tenant, kind, zone_id) for kind in ZONE_TYPES)
+        infos = (self.infos.get(key) for key in keys)
+        return frozenset[str]().union(*(info.tags for info in infos if info is not None))
 
     # --- edits ------------------------------------------------------------------------------
 

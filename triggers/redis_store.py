@@ -23,6 +23,7 @@ from redis.commands.core import AsyncScript
 
 from triggers.model import Result, Spend
 from triggers.store import (
+    PLAIN_COUNTER_FROM,
     Committed,
     DeviceCommit,
     PushCommit,
@@ -176,9 +177,10 @@ class RedisStore:
             groups.setdefault(tag, []).append(spend)
         for group in groups.values():
             budgets = msgspec.msgpack.encode(
-                [[s.key, s.limit, s.window_ms, s.refused.value] for s in group]
+                [[budget_key(s), s.limit, s.window_ms, s.refused.value] for s in group]
             )
-            reply = await self._run(self._reserve, [s.key for s in group], [push_id, budgets, now])
+            keys = [budget_key(s) for s in group]
+            reply = await self._run(self._reserve, keys, [push_id, budgets, now])
             if reply:
                 return Result(reply.decode())
         return None
@@ -291,7 +293,10 @@ class _CommitCall:
     def _push(self, push: PushCommit) -> list[Any]:
         return [
             push.id,
-            [[self._key(s.key), s.limit, s.window_ms, s.refused.value] for s in push.spends],
+            [
+                [self._key(budget_key(s)), s.limit, s.window_ms, s.refused.value]
+                for s in push.spends
+            ],
             self._argument(push.accepted),
             {result.value: self._argument(text) for result, text in push.refusals.items()},
             self._key(self._shard.outbox(push.lane, push.tenant)),
@@ -307,6 +312,12 @@ class _CommitCall:
     def _argument(self, value: bytes) -> int:
         self.args.append(value)
         return len(self.args)
+
+
+def budget_key(spend: Spend) -> str:
+    """The key of a budget; its form (see ``lua/spend.lua``) is in it, for a limit may be edited."""
+    form = "one" if spend.limit == 1 else "few" if spend.limit <= PLAIN_COUNTER_FROM else "many"
+    return f"{spend.key}:{form}"
 
 
 def run(strings: Sequence[bytes | None]) -> bytes:

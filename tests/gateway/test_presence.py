@@ -14,21 +14,21 @@ def test_a_beacon_is_found_by_its_key_and_by_its_prefixes() -> None:
     assert [1, 2, 3] == presence.zones_of_beacon(f"{UUID}:13:42")
     assert [2, 3] == presence.zones_of_beacon(f"{UUID}:13:7")
     assert [3] == presence.zones_of_beacon(f"{UUID}:1:7")
-    assert [] == presence.zones_of_beacon("mac:aabbccddeeff")
+    assert [] == presence.zones_of_beacon("mac:aa:bb:cc:dd:ee:ff")
 
 
 def test_a_replaced_or_removed_zone_is_not_found_by_its_old_beacons() -> None:
     """Edits leave nothing behind."""
     presence = Presence()
     presence.put_zone(1, [UUID], ["till"])
-    presence.put_zone(1, ["mac:aabbccddeeff"], [])
+    presence.put_zone(1, ["mac:aa:bb:cc:dd:ee:ff"], [])
     assert ([], [1]) == (
         presence.zones_of_beacon(UUID),
-        presence.zones_of_beacon("mac:aabbccddeeff"),
+        presence.zones_of_beacon("mac:aa:bb:cc:dd:ee:ff"),
     )
     presence.remove_zone(1)
     assert ([], []) == (
-        presence.zones_of_beacon("mac:aabbccddeeff"),
+        presence.zones_of_beacon("mac:aa:bb:cc:dd:ee:ff"),
         presence.zones_of_receiver("till"),
     )
 

@@ -136,6 +136,17 @@ def test_a_limit_counts_pushes_and_refuses_all_or_nothing(on_store, limit: int) 
     on_store(body)
 
 
+def test_an_edited_limit_is_another_budget(on_store) -> None:
+    """A tenant may raise a limit over any bound; nothing breaks."""
+
+    async def body(store: Store) -> None:
+        for limit in (1, 2, 5000, 1000, 1):
+            spend = Spend("{s:00}:spend:acme:edited", limit, 0, Result.LIMIT_REACHED)
+            await store.reserve(f"p{limit}", [spend], NOW)
+
+    on_store(body)
+
+
 def test_a_rolling_limit_frees_itself(on_store) -> None:
     """After the window the budget is whole again."""
 
