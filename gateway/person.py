@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from gateway.kinds.beacon import beacon_patterns
+from gateway.kinds.beacon import beacon_keys
 from gateway.kinds.fields import (
     InvalidDocument,
     check_id,
@@ -99,7 +99,7 @@ def parse_device(device_id: str, document: dict[str, Any], now: int) -> Device:
     return Device(
         id=device_id,
         user_id=posted.user_id,
-        transmitters=tuple(beacon_patterns(posted.transmitters, "/transmitters")),
+        transmitters=tuple(beacon_keys(posted.transmitters, "/transmitters", allow_set=False)),
         **_shared(posted, now),
     )
 

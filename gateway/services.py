@@ -17,11 +17,14 @@ from gateway import metrics
 from gateway.audit import Audit
 from gateway.auth import Authenticator
 from gateway.config import ConfigError, Settings
+from gateway.consents import ConsentLog
 from gateway.engine import Engine, compose_engine
+from gateway.forget import Eraser
 from gateway.health import Health
 from gateway.installation import Installation, open_installation
 from gateway.keys import KeyStore
 from gateway.master_key import load_master_keys
+from gateway.merge import Merger
 from gateway.people import People
 from gateway.private_redis import PrivateRedis
 from gateway.ratelimit import RateLimiter
@@ -48,6 +51,9 @@ class Services:
     authenticator: Authenticator
     limits: RateLimiter
     people: People
+    consent_log: ConsentLog
+    eraser: Eraser
+    merger: Merger
     engine: Engine
     started_at: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -107,6 +113,7 @@ def _compose(settings: Settings, redis: Redis, installation: Installation) -> Se
     master_keys = load_master_keys(settings)
     registry = Registry(redis)
     people = People(redis, installation.shard_count)
+    consent_log = ConsentLog(redis, installation.shard_count)
     keys = KeyStore(redis)
     tokens = TokenVerifier(
         lambda tenant, key_id: _find_jwt_key(registry, tenant, key_id),
@@ -126,6 +133,9 @@ def _compose(settings: Settings, redis: Redis, installation: Installation) -> Se
         authenticator=Authenticator(keys, tokens),
         limits=RateLimiter(redis, settings, installation.shard_count),
         people=people,
+        consent_log=consent_log,
+        eraser=Eraser(redis, people, installation.shard_count),
+        merger=Merger(redis, people, consent_log, installation.shard_count),
         engine=compose_engine(settings, redis, installation, registry, people),
     )
 

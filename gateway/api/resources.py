@@ -7,7 +7,7 @@ it create only.
 Another tenant's id is answered exactly as an unknown id.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -91,6 +91,12 @@ async def audited(
     await services_of(request).audit.record(caller.tenant, entry)
 
 
+def created(request: Call, body: Any, headers: dict[str, str]) -> Response[bytes]:
+    """201 with the place of what was made."""
+    location = {"Location": quote(request.scope["path"])}
+    return answer(body, status=201, headers={**headers, **location})
+
+
 async def read_one(request: Call, resource: Resource, document_id: str) -> Response[bytes]:
     """Answer one document, or 304."""
     registry, tenant = services_of(request).registry, caller_of(request).tenant
@@ -103,8 +109,13 @@ async def read_one(request: Call, resource: Resource, document_id: str) -> Respo
     return answer(shown(resource, document), headers=headers)
 
 
-async def write_one(request: Call, resource: Resource, document_id: str) -> Response[bytes]:
-    """Create or replace one document."""
+async def write_one(
+    request: Call,
+    resource: Resource,
+    document_id: str,
+    more: Callable[[], dict[str, Any]] = dict,
+) -> Response[bytes]:
+    """Create or replace one document; ``more`` gives further members of the answer."""
     registry, tenant, now = services_of(request).registry, caller_of(request).tenant, now_ms()
     posted = await object_body(request)
     stored = await registry.get(tenant, resource.kind, check_id(document_id))
@@ -121,10 +132,8 @@ async def write_one(request: Call, resource: Resource, document_id: str) -> Resp
     if document.version != version:
         action = "create" if is_new else "replace"
         await audited(request, action, resource, document_id, document.version)
-    headers = document_headers(document)
-    if is_new:
-        headers["Location"] = quote(request.scope["path"])
-    return answer(shown(resource, document), status=201 if is_new else 200, headers=headers)
+    body, headers = {**shown(resource, document), **more()}, document_headers(document)
+    return created(request, body, headers) if is_new else answer(body, headers=headers)
 
 
 async def patch_one(request: Call, resource: Resource, document_id: str) -> Response[bytes]:
@@ -220,8 +229,8 @@ def keep_of(tags: list[str] | None, updated_since: str | None) -> Keep | None:
     return keep
 
 
-def document_routes(resource: Resource, *, with_list: bool = True) -> list[HTTPRouteHandler]:
-    """The handlers of one kind under ``/v1/<kind>``."""
+def document_routes(resource: Resource, *, leave_out: Sequence[str] = ()) -> list[HTTPRouteHandler]:
+    """The handlers of one kind under ``/v1/<kind>``, but for those that are made elsewhere."""
     path, noun, tags = f"/v1/{resource.kind}", resource.noun, [resource.kind]
     one = path + "/{document_id:str}"
     body = body_of(resource.example)
@@ -258,10 +267,11 @@ def document_routes(resource: Resource, *, with_list: bool = True) -> list[HTTPR
         keep = keep_of(tag, updated_since)
         return await list_page(request, resource, limit=limit, cursor=cursor, keep=keep)
 
-    handlers: list[HTTPRouteHandler] = [
-        put_document,
-        get_document,
-        patch_document,
-        delete_document,
-    ]
-    return [*handlers, list_documents] if with_list else handlers
+    handlers: dict[str, HTTPRouteHandler] = {
+        "put": put_document,
+        "get": get_document,
+        "patch": patch_document,
+        "delete": delete_document,
+        "list": list_documents,
+    }
+    return [handler for name, handler in handlers.items() if name not in leave_out]

@@ -8,7 +8,6 @@ transmitter that the device carries. ``receiver.zone`` says the same from the re
 from typing import Any
 
 import msgspec
-from geo.beacons import normalise_pattern
 
 from gateway.kinds.fields import (
     InvalidDocument,
@@ -24,6 +23,7 @@ from gateway.kinds.fields import (
     convert,
     without_read_only,
 )
+from geo.beacons import BeaconError, parse_beacon_key
 from triggers.model import Policy
 
 MAX_BEACONS = 1000
@@ -65,7 +65,7 @@ def parse(zone_id: str, document: dict[str, Any]) -> dict[str, Any]:
     check_metadata(zone.metadata)
     checked = msgspec.structs.replace(
         zone,
-        beacons=beacon_patterns(zone.beacons, "/beacons"),
+        beacons=beacon_keys(zone.beacons, "/beacons", allow_set=True),
         receivers=list(dict.fromkeys(zone.receivers)),
         tags=check_tags(zone.tags),
     )
@@ -73,8 +73,8 @@ def parse(zone_id: str, document: dict[str, Any]) -> dict[str, Any]:
     return stored
 
 
-def beacon_patterns(keys: list[str], pointer: str) -> list[str]:
-    """Beacon keys (or prefixes of them) in their one normal form, without repetition.
+def beacon_keys(keys: list[str], pointer: str, *, allow_set: bool) -> list[str]:
+    """Beacon keys (or prefixes, which name sets) in their canonical form, without repetition.
 
     Raises:
         InvalidDocument: which key, and why.
@@ -82,8 +82,8 @@ def beacon_patterns(keys: list[str], pointer: str) -> list[str]:
     normal = []
     for index, key in enumerate(keys):
         try:
-            normal.append(normalise_pattern(key))
-        except ValueError as error:
+            normal.append(parse_beacon_key(key, allow_set=allow_set).key)
+        except BeaconError as error:
             raise InvalidDocument(f"{pointer}/{index}", str(error)) from None
     return list(dict.fromkeys(normal))
 

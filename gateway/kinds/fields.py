@@ -20,7 +20,7 @@ Longitude = Annotated[float, Meta(ge=-180, le=180)]
 
 MAX_TAGS = 100
 MAX_METADATA_BYTES = 16_384
-READ_ONLY = frozenset({"version", "created_at", "updated_at"})
+READ_ONLY = frozenset({"version", "created_at", "updated_at", "repairs", "distance_m"})
 
 _ID = re.compile(r"[^\x00-\x20\x7f/\\]{1,128}")
 _TAG = re.compile(r"[^\x00-\x1f\x7f,]{1,64}")

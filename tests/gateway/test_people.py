@@ -1,4 +1,4 @@
-"""Devices and users are kept whole: links, addresses, transmitters and consents follow the record."""
+"""Devices and users are kept whole: links, addresses, transmitters, consents follow the record."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
