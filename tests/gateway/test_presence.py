@@ -20,10 +20,10 @@ def test_a_beacon_is_found_by_its_key_and_by_its_prefixes() -> None:
 def test_a_replaced_or_removed_zone_is_not_found_by_its_old_beacons() -> None:
     """Edits leave nothing behind."""
     presence = Presence()
-    presence.put_zone(1, [UUID], ["till"])
+    presence.put_zone(1, [f"{UUID}:1:2"], ["till"])
     presence.put_zone(1, ["mac:aa:bb:cc:dd:ee:ff"], [])
     assert ([], [1]) == (
-        presence.zones_of_beacon(UUID),
+        presence.zones_of_beacon(f"{UUID}:1:2"),
         presence.zones_of_beacon("mac:aa:bb:cc:dd:ee:ff"),
     )
     presence.remove_zone(1)
