@@ -1,13 +1,40 @@
 """All routes of the gateway."""
 
 from collections.abc import Sequence
+from types import ModuleType
 
 from litestar.handlers import BaseRouteHandler
 
-from gateway.api import custom_events, keys, pages, pings, sightings, system
+from gateway.api import (
+    beacons,
+    credentials,
+    custom_events,
+    devices,
+    geofences,
+    keys,
+    pages,
+    pings,
+    receivers,
+    sightings,
+    system,
+    triggers,
+    users,
+)
 
-ROUTES: Sequence[BaseRouteHandler] = [
-    route
-    for module in (system, pages, keys, pings, sightings, custom_events)
-    for route in module.ROUTES
-]
+MODULES: Sequence[ModuleType] = (
+    system,
+    pages,
+    keys,
+    pings,
+    sightings,
+    custom_events,
+    geofences,
+    beacons,
+    receivers,
+    triggers,
+    devices,
+    users,
+    credentials,
+)
+
+ROUTES: Sequence[BaseRouteHandler] = [route for module in MODULES for route in module.ROUTES]
