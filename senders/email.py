@@ -24,7 +24,7 @@ from senders.http import CONNECT_TIMEOUT_S, SEND_TIMEOUT_S, UnansweredError, Uns
 from senders.model import Delivered, InvalidMessage, Outcome, Rejected, Rendered, Target
 from senders.network import ForbiddenUrlError, NetworkPolicy, Resolve, resolve
 from senders.outcomes import classify, from_failure
-from senders.payload import Payload, first_image
+from senders.payload import Payload, first_image, require_words
 
 LIMIT_BYTES = 512_000
 _ADDRESS = re.compile(r"[^\s<>@,;:\\\"()\[\]]{1,64}@[A-Za-z0-9.-]{1,253}")
@@ -54,9 +54,11 @@ def email_message(
         unsubscribe_url: takes the one-click POST (RFC 8058); the push id is appended.
 
     Raises:
-        InvalidMessage: no text, or a header that cannot be.
+        InvalidMessage: nothing to show, or a header that cannot be.
     """
     override = rendered.overrides.get("email") or {}
+    if not override:
+        require_words(rendered)
     subject = " ".join(str(override.get("subject") or rendered.title or rendered.body).split())
     domain = parseaddr(sender)[1].rpartition("@")[2]
     mail = EmailMessage()

@@ -89,6 +89,16 @@ def extras(rendered: Rendered) -> dict[str, Any]:
     return found
 
 
+def require_words(rendered: Rendered) -> None:
+    """For channels that people read: a message that only wakes an app is not for them.
+
+    Raises:
+        InvalidMessage: it is silent, or it has neither title nor body.
+    """
+    if rendered.is_silent or not (rendered.title or rendered.body):
+        raise InvalidMessage("/body", "nothing to show; this channel needs words")
+
+
 def ttl_s(rendered: Rendered, now: int) -> int:
     """Whole seconds until the message expires; 0 if it has."""
     return max(0, (rendered.expires_at - now) // 1000)

@@ -18,7 +18,7 @@ from senders.http import Answer, Http, UnansweredError, UnsentError
 from senders.model import Delivered, InvalidMessage, Outcome, Rejected, Rendered, Target
 from senders.network import ForbiddenUrlError
 from senders.outcomes import classify, from_failure
-from senders.payload import ELLIPSIS, MIN_BODY_CHARS, Payload, ttl_s
+from senders.payload import ELLIPSIS, MIN_BODY_CHARS, Payload, require_words, ttl_s
 from senders.retry_after import retry_after_s
 
 BASE_URL = "https://api.twilio.com"
@@ -46,14 +46,13 @@ def sms_text(rendered: Rendered) -> tuple[str, tuple[str, ...]]:
     """The text of at most 1600 characters, and what was given up for that.
 
     Raises:
-        InvalidMessage: nothing to say, or what must stay does not fit.
+        InvalidMessage: nothing to show, or what must stay does not fit.
     """
     if text := (rendered.overrides.get("sms") or {}).get("text"):
         return str(text)[:LIMIT_CHARS], ("body",) if len(text) > LIMIT_CHARS else ()
+    require_words(rendered)
     link = rendered.deep_link if rendered.deep_link.startswith(("https://", "http://")) else ""
     text = "\n".join(part for part in (rendered.title, rendered.body, link) if part)
-    if not text:
-        raise InvalidMessage("/body", "an SMS needs a text")
     excess = len(text) - LIMIT_CHARS
     if excess <= 0:
         return text, ()

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from babel import Locale, UnknownLocaleError
-from liquid import Environment, StrictUndefined, Undefined
+from liquid import Environment, StrictDefaultUndefined, Undefined
 from liquid.exceptions import LiquidError
 from liquid.extra import Currency, DateTime, Number
 from liquid.template import BoundTemplate
@@ -72,8 +72,12 @@ def check(source: str) -> None:
     Raises:
         TemplateError: where and what the syntax error is.
     """
-    if is_template(source):
-        _compile(source, strict=False, escape=False)
+    if not is_template(source):
+        return
+    template = _compile(source, strict=False, escape=False)
+    for name, spans in template.analyze().filters.items():
+        if name not in template.env.filters:
+            raise TemplateError(f"line {spans[0].line_col(source)[0]}: unknown filter {name!r}")
 
 
 def fill(
@@ -164,7 +168,7 @@ def _fill_plain(parts: tuple[str | _Lookup, ...], values: Mapping[str, Any]) -> 
 
 @lru_cache(maxsize=4)
 def _environment(*, strict: bool, escape: bool) -> Environment:
-    return _Liquid(undefined=StrictUndefined if strict else Undefined, autoescape=escape)
+    return _Liquid(undefined=StrictDefaultUndefined if strict else Undefined, autoescape=escape)
 
 
 def _told(error: LiquidError) -> str:

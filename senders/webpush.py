@@ -19,7 +19,7 @@ from senders.http import Answer, Http, UnansweredError, UnsentError
 from senders.model import Delivered, InvalidMessage, Outcome, Rejected, Rendered, Target
 from senders.network import ForbiddenUrlError, Origin, parse_origin
 from senders.outcomes import classify, from_failure
-from senders.payload import Payload, first_image, fit, merge, ttl_s
+from senders.payload import Payload, first_image, fit, merge, require_words, ttl_s
 from senders.retry_after import retry_after_s
 from senders.webpush_crypto import PLAINTEXT_BYTES, check_keys, decode_keys, encrypt
 
@@ -57,8 +57,9 @@ def webpush_payload(rendered: Rendered, now: int) -> Payload:
     """The plaintext (at most 3993 bytes) and the message's own headers.
 
     Raises:
-        InvalidMessage: it does not fit.
+        InvalidMessage: it does not fit, or has nothing to show.
     """
+    require_words(rendered)
     override = rendered.overrides.get("webpush") or {}
     lifetime_s = min(ttl_s(rendered, now), MAX_TTL_S)
     head = {

@@ -18,7 +18,7 @@ from senders.http import Answer, Http, UnansweredError, UnsentError
 from senders.model import Delivered, InvalidMessage, Outcome, Rejected, Rendered, Target
 from senders.network import ForbiddenUrlError
 from senders.outcomes import classify, from_failure
-from senders.payload import Payload, first_image, fit
+from senders.payload import Payload, first_image, fit, require_words
 from senders.retry_after import retry_after_s
 
 BASE_URL = "https://graph.facebook.com"
@@ -59,9 +59,11 @@ def whatsapp_body(rendered: Rendered, number: str) -> Payload:
     """The body of ``/messages``.
 
     Raises:
-        InvalidMessage: too long, or the override names no template.
+        InvalidMessage: too long, nothing to show, or the override names no template.
     """
     chosen = rendered.overrides.get("whatsapp")
+    if not chosen:
+        require_words(rendered)
 
     def shape(message: Rendered) -> dict[str, Any]:
         content = _template(chosen) if chosen else _free_form(message)
