@@ -7,6 +7,7 @@ Keys, in the shard of the owner: ``inbox:<tenant>/<owner>`` zset item id -> crea
 ``inbox:<tenant>/<owner>:items`` hash item id -> msgpack ``Item``.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any, Literal
@@ -17,16 +18,17 @@ from gateway.document import Client
 from gateway.sharding import shard_of, shard_tag, subject_field
 from senders.inbox import inbox_item
 from senders.model import (
-    Ambiguous,
     Delivered,
     InvalidMessage,
     Outcome,
     Rejected,
     Rendered,
+    RetryAfter,
     Target,
 )
 
 CAP = 500
+PUTS_AT_ONCE = 16  # each takes a connection to Redis
 LIFETIME_MS = 90 * 86_400_000
 State = Literal["new", "read", "archived"]
 
@@ -53,13 +55,15 @@ class Inboxes:
         folder = files("gateway") / "lua"
         self._client: Any = client
         self._shard_count = shard_count
+        self._turns = asyncio.Semaphore(PUTS_AT_ONCE)
         self._put: Any = client.register_script((folder / "inbox_put.lua").read_text())
         self._mark: Any = client.register_script((folder / "inbox_mark.lua").read_text())
 
     async def put(self, tenant: str, owner: str, item: Item) -> None:
         """Add an item; one that is there already stays as it is."""
-        keys = self._keys(tenant, owner)
-        await self._put(keys=keys, args=[item.id, item.created_at, _encode(item), CAP, LIFETIME_MS])
+        args = [item.id, item.created_at, _encode(item), CAP, LIFETIME_MS]
+        async with self._turns:
+            await self._put(keys=self._keys(tenant, owner), args=args)
 
     async def items(
         self, tenant: str, owner: str, *, now: int, limit: int = 50, after: int | None = None
@@ -121,7 +125,7 @@ class InboxSender:
         try:
             await self._inboxes.put(self._tenant, target.address, item)
         except Exception as error:  # noqa: BLE001 - whatever Redis says; putting again is harmless
-            return Ambiguous(f"{type(error).__name__}: {error}")
+            return RetryAfter(f"{type(error).__name__}: {error}")
         return Delivered(message.id)
 
     async def close(self) -> None:
