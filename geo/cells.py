@@ -9,10 +9,13 @@ average edges over 10 million points, taken as 1.17).
 """
 
 import h3
-import h3ronpy
+import h3ronpy  # type: ignore[import-untyped]
 import numpy as np
 from arro3.core import list_flatten, list_offsets
-from h3ronpy.vector import cells_to_coordinates, coordinates_to_cells
+from h3ronpy.vector import (  # type: ignore[import-untyped]
+    cells_to_coordinates,
+    coordinates_to_cells,
+)
 
 from geo.model import F64, I64, U64, Bools
 

@@ -24,6 +24,8 @@ from geo.shapes import Shapes
 SEED_RATIO = 2.0  # bounding radius, in cell edges, up to which a resolution is used
 SEED_RINGS = 3  # enough for SEED_RATIO: 4 rings away is 6 circumradii, farther than 2.12 + 2.67
 CELL_BUDGET = 32
+VERTICES_A_CELL = 8
+MOST_CELLS = 512
 DEEPEST = 5  # levels below the seeds
 COARSEST_SEED = 2  # coarser cells bend too much for rings; start from all 122 base cells there
 ZONES_AT_ONCE = 20_000
@@ -73,18 +75,27 @@ def _cover_some(zones: Zones, slots: I64, target: int) -> list[Cover]:
         which, cell = disks(cells_at(zones.lat[slots], zones.lon[slots], target), SEED_RINGS)
         slot = slots[which]
     pieces = []
+    budget = _budget(zones)
     piece = _judge(zones, slot, cell, resolution)
     while len(piece.slot) and resolution < min(max(target, 0) + DEEPEST, FINEST):
         partial = np.flatnonzero(~piece.full)
         counts = np.bincount(piece.slot[partial], minlength=len(zones.shape))
-        worth = counts[piece.slot[partial]] * 3 <= CELL_BUDGET
+        worth = counts[piece.slot[partial]] * 3 <= budget[piece.slot[partial]]
         split = partial[((zones.shape[piece.slot[partial]] >= 0) & worth) | (resolution < target)]
         kept = np.setdiff1d(np.arange(len(piece.slot)), split, assume_unique=True)
-        pieces.append(Cover(*(column[kept] for column in piece)))
+        pieces.append(Cover(piece.cell[kept], piece.slot[kept], piece.full[kept]))
         resolution += 1
         parent, cell = children(piece.cell[split], resolution)
         piece = _judge(zones, piece.slot[split][parent], cell, resolution)
     return [*pieces, piece]
+
+
+def _budget(zones: Zones) -> I64:
+    """Partial cells a zone may have: more where there are many vertices to save."""
+    vertices = np.zeros(len(zones.shape), dtype=np.int64)
+    shaped = zones.shape >= 0
+    vertices[shaped] = zones.shapes.segment_counts()[zones.shape[shaped]]
+    return np.minimum(CELL_BUDGET + vertices // VERTICES_A_CELL, MOST_CELLS)
 
 
 def _judge(zones: Zones, slot: I64, cell: U64, resolution: int) -> Cover:

@@ -72,12 +72,13 @@ def _enter_circles(layer: Layer, slot: I64, path: F64) -> F64:
 def _enter_areas(layer: Layer, slot: I64, path: F64) -> F64:
     """The first crossing of an edge, from outside; inf when there is none."""
     shapes = layer.zones.shapes
-    pair, row = _segments(shapes, layer.zones.shape[slot], path)
+    pair, segment = _segments(shapes, layer.zones.shape[slot], path)
     own = path[pair]
-    ax, ay = wrap_deg(row[:, 1] - own[:, 1]), row[:, 0] - own[:, 0]
-    cross = own[:, 3] * row[:, 2] - own[:, 2] * row[:, 3]
+    dlat, dlon = shapes.dlat[segment], shapes.dlon[segment]
+    ax, ay = wrap_deg(shapes.lon[segment] - own[:, 1]), shapes.lat[segment] - own[:, 0]
+    cross = own[:, 3] * dlat - own[:, 2] * dlon
     safe = np.where(cross != 0, cross, 1.0)
-    along_path = (ax * row[:, 2] - ay * row[:, 3]) / safe
+    along_path = (ax * dlat - ay * dlon) / safe
     along_edge = (ax * own[:, 2] - ay * own[:, 3]) / safe
     hit = (cross != 0) & _unit(along_path) & _unit(along_edge)
     out = np.full(len(path), np.inf)
@@ -85,20 +86,20 @@ def _enter_areas(layer: Layer, slot: I64, path: F64) -> F64:
     return out
 
 
-def _segments(shapes: Shapes, shape: I64, path: F64) -> tuple[I64, F64]:
+def _segments(shapes: Shapes, shape: I64, path: F64) -> tuple[I64, I64]:
     """(pair, edge segment) of the blocks whose box meets the box of the path."""
     first = shapes.first_block[shape]
     pair, block = expand(first, shapes.first_block[shape + 1] - first)
-    box, own = shapes.box[block], path[pair]
-    middle = own[:, 1] + own[:, 3] / 2
-    meets = np.abs(wrap_deg(box[:, 2] - middle)) <= box[:, 3] + np.abs(own[:, 3]) / 2 + 1e-9
-    meets &= np.maximum(own[:, 0], own[:, 0] + own[:, 2]) >= box[:, 0] - 1e-9
-    meets &= np.minimum(own[:, 0], own[:, 0] + own[:, 2]) <= box[:, 1] + 1e-9
-    meets &= shapes.block_is_edge[block]
+    own, west, east = path[pair], shapes.west[block], shapes.east[block]
+    apart = wrap_deg((west + east) / 2 - (own[:, 1] + own[:, 3] / 2))
+    meets = np.abs(apart) <= (east - west + np.abs(own[:, 3])) / 2 + 1e-9
+    meets &= np.maximum(own[:, 0], own[:, 0] + own[:, 2]) >= shapes.south[block] - 1e-9
+    meets &= np.minimum(own[:, 0], own[:, 0] + own[:, 2]) <= shapes.north[block] + 1e-9
+    meets &= shapes.is_edge[block]
     pair, block = pair[meets], block[meets]
     first = shapes.first_segment[block]
     which, segment = expand(first, shapes.first_segment[block + 1] - first)
-    return pair[which], shapes.segment[segment]
+    return pair[which], segment
 
 
 def _unit(values: F64) -> Bools:

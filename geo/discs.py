@@ -9,7 +9,7 @@ from geo.model import F64, I64
 
 
 class Discs(NamedTuple):
-    """Rows of (x, y, z of the centre on the unit sphere, greatest squared chord, radius_m, reach_m)."""
+    """Rows: x, y, z of the centre on the unit sphere, greatest squared chord, radius, reach."""
 
     row: F64
 
@@ -21,10 +21,12 @@ class Discs(NamedTuple):
 
     @property
     def radius_m(self) -> F64:
+        """Radius of each disc."""
         return self.row[:, 4]
 
     @property
     def reach_m(self) -> F64:
+        """How far outside each zone a point still counts as a hit."""
         return self.row[:, 5]
 
     def distance_m(self, slot: I64, point: F64) -> F64:

@@ -176,8 +176,8 @@ def _positions(
         line.append(line[0])
         repairs.append(f"{pointer}: closed the ring")
     if len(line) < least:
-        what = "a ring needs at least 4 positions" if closed else "a line needs at least 2 positions"
-        raise GeometryError(pointer, f"{what}, this has {len(line)}")
+        what = "ring" if closed else "line"
+        raise GeometryError(pointer, f"a {what} needs {least} positions or more, not {len(line)}")
     if closed and not _is_closed(line):
         raise GeometryError(
             f"{pointer}/{len(line) - 1}",

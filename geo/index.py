@@ -7,7 +7,7 @@ import numpy as np
 
 from geo.cells import cells_at
 from geo.crossing import crossed
-from geo.layer import Layer, merged
+from geo.layer import Layer, Points, merged
 from geo.measure import unit_vectors
 from geo.model import F64, U64, Crossings, Hits, Near, Regions, Zone
 from geo.nearest import in_reach, nearest_distance
@@ -126,18 +126,8 @@ class FenceIndex:
         stack = [layer for layer in self._stack() if layer.cells]
         if not stack or not len(lat):
             return _no_hits()
-        pieces = [
-            _located(
-                stack,
-                lat[start : start + POINTS_AT_ONCE],
-                lon[start : start + POINTS_AT_ONCE],
-                start,
-            )
-            for start in range(0, len(lat), POINTS_AT_ONCE)
-        ]
-        return (
-            pieces[0] if len(pieces) == 1 else Hits(*map(np.concatenate, zip(*pieces, strict=True)))
-        )
+        starts = range(0, len(lat), POINTS_AT_ONCE)
+        return _joined([_located(stack, lat, lon, start) for start in starts])
 
     def distances(self, keys: U64, lat: F64, lon: F64) -> F64:
         """Signed metres to the edge of ``keys[i]`` from point i; NaN for unknown keys."""
@@ -212,14 +202,21 @@ def _added(parts: list[Layer], batch: list[Zone]) -> Layer:
 
 
 def _located(stack: list[Layer], lat: F64, lon: F64, start: int) -> Hits:
+    lat, lon = lat[start : start + POINTS_AT_ONCE], lon[start : start + POINTS_AT_ONCE]
     cells = cells_at(lat, lon, max(layer.finest for layer in stack))
     order = np.argsort(cells)
     cells = cells[order]
     point = unit_vectors(lat, lon)
-    found = [layer.locate(cells, order, lat, lon, point) for layer in stack]
-    hits = found[0] if len(found) == 1 else Hits(*map(np.concatenate, zip(*found, strict=True)))
+    hits = _joined([layer.locate(cells, Points(order, lat, lon, point)) for layer in stack])
     order = np.lexsort((hits.key, hits.point))
     return Hits((hits.point + np.int32(start))[order], hits.key[order], hits.distance_m[order])
+
+
+def _joined(parts: list[Hits]) -> Hits:
+    if len(parts) == 1:
+        return parts[0]
+    point, key, distance_m = zip(*parts, strict=True)
+    return Hits(np.concatenate(point), np.concatenate(key), np.concatenate(distance_m))
 
 
 def _arrays(lat: F64, lon: F64) -> tuple[F64, F64]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,9 +10,18 @@ from geo.cover import Zones, cover
 from geo.discs import Discs, near
 from geo.measure import unit_vectors
 from geo.model import F64, I64, U64, Bools, Circle, Hits, Zone
-from geo.shapes import join, pack, shape_of, take
+from geo.shapes import Shape, Shapes, join, pack, shape_of, take
 from geo.table import CellTable, tables
 from geo.tree import BoxTree, disc_boxes, shape_boxes
+
+
+class Points(NamedTuple):
+    """Points to locate, in their own order; ``order`` says which point each sorted cell is of."""
+
+    order: I64
+    lat: F64
+    lon: F64
+    vector: F64  # on the unit sphere, (n, 3)
 
 
 class Layer:
@@ -49,7 +59,7 @@ class Layer:
         at = np.searchsorted(self.keys, keys)
         at[at == len(self.keys)] = 0
         found = np.flatnonzero((self.keys[at] == keys) & ~self.dead[at])
-        return found, at[found]
+        return found, at[found].astype(np.int64)
 
     def kill(self, keys: U64) -> int:
         """Forgets keys; how many of them lived here."""
@@ -58,25 +68,17 @@ class Layer:
         self.dead_count += len(slot)
         return len(slot)
 
-    def locate(self, cells: U64, order: I64, lat: F64, lon: F64, point: F64) -> Hits:
-        """Hits in the order of the cells.
-
-        Args:
-            cells: of the points, ascending, at least as fine as ``finest``.
-            order: which point each cell belongs to.
-            lat: of the points, in their own order.
-            lon: of the points.
-            point: of the points, as unit vectors.
-        """
+    def locate(self, cells: U64, points: Points) -> Hits:
+        """Hits in the order of the cells: ascending, and at least as fine as ``finest``."""
         at, slot, full = self._candidates(cells)
-        at = order[at]
-        kept, distance = near(self.zones.discs, slot, point[at])
-        at, slot, full = at[kept], slot[kept], full[kept]
-        self._exact(slot, full, distance, lat, lon, at)
-        kept = distance <= self.zones.discs.reach_m[slot]
+        at = points.order[at]
+        kept, distance = near(self.zones.discs, slot, points.vector[at])
+        at, slot = at[kept], slot[kept]
+        self._exact(slot, full[kept], distance, points, at)
+        hit = distance <= self.zones.discs.reach_m[slot]
         if self.dead_count:
-            kept &= ~self.dead[slot]
-        return Hits(at[kept].astype(np.int32), self.keys[slot[kept]], distance[kept])
+            hit &= ~self.dead[slot]
+        return Hits(at[hit].astype(np.int32), self.keys[slot[hit]], distance[hit])
 
     def _candidates(self, cells: U64) -> tuple[I64, I64, Bools]:
         found = [table.find(cells) for table in self.cells]
@@ -87,17 +89,17 @@ class Layer:
         np.invert(entry, out=entry, where=full)
         return np.concatenate([at for at, _ in found]), entry, full
 
-    def _exact(self, slot: I64, full: Bools, distance: F64, lat: F64, lon: F64, at: I64) -> None:
+    def _exact(self, slot: I64, full: Bools, distance: F64, points: Points, at: I64) -> None:
         """Replaces distances to bounding discs by distances to the outlines within."""
-        if not len(self.zones.shapes):
+        if not len(self.zones.shapes.buffer_m):
             return
         shape = self.zones.shape[slot]
         shaped = np.flatnonzero(shape >= 0)
         if len(shaped):
             distance[shaped] = self.zones.shapes.signed_distance(
                 shape[shaped],
-                lat[at[shaped]],
-                lon[at[shaped]],
+                points.lat[at[shaped]],
+                points.lon[at[shaped]],
                 self.zones.discs.reach_m[slot[shaped]],
                 full[shaped],
             )
@@ -142,9 +144,9 @@ def merged(layers: Sequence[Layer]) -> Layer:
     place[order] = np.arange(len(keys))
     starts = np.cumsum([0, *(len(some) for some in alive)])
     covers = []
-    for layer, some, start in zip(layers, alive, starts, strict=False):
+    for layer, kept_slots, start in zip(layers, alive, starts, strict=False):
         moved = np.full(len(layer.keys), -1, dtype=np.int64)
-        moved[some] = place[start : start + len(some)]
+        moved[kept_slots] = place[start : start + len(kept_slots)]
         for table in layer.cells:
             piece = table.cover()
             slot = moved[piece.slot]
@@ -158,7 +160,9 @@ def merged(layers: Sequence[Layer]) -> Layer:
 def _merged_zones(parts: list[Zones], alive: list[I64], order: I64) -> Zones:
     pairs = list(zip(parts, alive, strict=True))
     row = np.concatenate([part.discs.row[some] for part, some in pairs])[order]
-    shapes, shape, before = [], [], 0
+    shapes: list[Shapes] = []
+    shape: list[I64] = []
+    before = 0
     for part, some in pairs:
         old = part.shape[some]
         shaped = old >= 0
@@ -180,7 +184,7 @@ def _packed(zones: Sequence[Zone]) -> Zones:
     count = len(zones)
     place = np.empty((count, 3))  # lat, lon, radius
     shape = np.full(count, -1, dtype=np.int64)
-    shapes = []
+    shapes: list[Shape] = []
     for slot, zone in enumerate(zones):
         geometry = zone.geometry
         if isinstance(geometry, Circle):

@@ -45,7 +45,7 @@ class Circle(msgspec.Struct, frozen=True, tag="circle"):
 
 
 class Polygons(msgspec.Struct, frozen=True, tag="polygons"):
-    """One or more polygons; each is an exterior ring (counter-clockwise) and its holes (clockwise)."""
+    """Polygons: each an exterior ring (counter-clockwise) and its holes (clockwise)."""
 
     polygons: tuple[tuple[Ring, ...], ...]
 

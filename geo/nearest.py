@@ -45,7 +45,8 @@ def nearest_distance(layers: Sequence[Layer], lat: F64, lon: F64) -> F64:
         open_points = open_points[out[open_points] > radius_m * TRUST]
         if not len(open_points):
             break
-    return np.minimum(out, HALF_WAY_ROUND_M)
+    np.minimum(out, HALF_WAY_ROUND_M, out=out)
+    return out
 
 
 def _within(layer: Layer, lat: F64, lon: F64, radius_m: float) -> tuple[I64, I64, F64]:

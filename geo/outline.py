@@ -5,6 +5,7 @@ its outline is a list of segments without seams: what was cut only for notation 
 remains of seams and poles is marked as no edge.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import h3
@@ -80,7 +81,7 @@ def _great_circle_ring(ring: F64) -> F64:
     """A closed ring with its long edges cut along great circles."""
     closed = np.vstack((ring, ring[:1]))
     pieces = []
-    for (lon0, lat0), (lon1, lat1) in zip(closed[:-1], closed[1:], strict=True):
+    for (lon0, lat0), (lon1, lat1) in pairwise(closed):
         span = max(abs(lat1 - lat0), abs((lon1 - lon0 + 180) % 360 - 180))
         count = int(np.ceil(min(span, 60.0) / CELL_EDGE_DEG))
         pieces.append(_great_circle(lat0, lon0, lat1, lon1, max(count, 1)))
@@ -95,7 +96,7 @@ def _great_circle(lat0: float, lon0: float, lat1: float, lon1: float, count: int
     a, b = np.column_stack((np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)))
     along = np.arange(count)[:, None] / count
     line = a * (1 - along) + b * along
-    out = np.degrees(
+    out: F64 = np.degrees(
         np.column_stack(
             (np.arctan2(line[:, 1], line[:, 0]), np.arctan2(line[:, 2], np.hypot(*line[:, :2].T)))
         )
@@ -122,7 +123,7 @@ def _framed(polygons: list[list[F64]]) -> list[F64]:
 
 def aligned(polygon: list[F64]) -> list[F64]:
     """Holes moved by whole turns to lie inside their exterior; the exterior near 0."""
-    out = []
+    out: list[F64] = []
     middle = 0.0
     for ring in polygon:
         here = (ring[:, 0].min() + ring[:, 0].max()) / 2
@@ -183,4 +184,5 @@ def _edges(start: F64, step: F64) -> Bools:
     west, east = start[:, 0].min(), start[:, 0].max()
     on_seam = (step[:, 0] == 0) & ((start[:, 0] == west) | (start[:, 0] == east))
     all_round = east - west >= 360.0 - 1e-9
-    return ~(at_pole | (on_seam & all_round))
+    out: Bools = ~(at_pole | (on_seam & all_round))
+    return out

@@ -44,7 +44,7 @@ def tables(covers: list[Cover]) -> list[CellTable]:
             part = resolutions == resolution
             whole = bool(part.all())
             by_resolution.setdefault(int(resolution), []).append(
-                piece if whole else Cover(*(column[part] for column in piece))
+                piece if whole else Cover(piece.cell[part], piece.slot[part], piece.full[part])
             )
     return [_table(r, pieces) for r, pieces in sorted(by_resolution.items())]
 

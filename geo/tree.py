@@ -23,7 +23,7 @@ class BoxTree:
         if self._tree is None or not len(boxes):
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
         which, pieces = _folded(boxes)
-        ids, counts = self._tree.intersection_v(pieces[:, :2], pieces[:, 2:])
+        ids, counts = self._tree.intersection_v(pieces[:, :2], pieces[:, 2:])  # type: ignore[no-untyped-call]
         asked = np.repeat(which, counts.astype(np.int64))
         pairs = np.unique(np.column_stack((asked, ids.astype(np.int64))), axis=0)
         return pairs[:, 0], pairs[:, 1]
@@ -60,23 +60,14 @@ def disc_boxes(lat: F64, lon: F64, radius_m: F64) -> F64:
 def shape_boxes(shapes: Shapes, which: I64) -> F64:
     """The boxes around outlines, their buffer included."""
     first = shapes.first_block[which]
-    _, block = expand(first, shapes.first_block[which + 1] - first)
-    box = shapes.box[block]
-    starts = np.cumsum(shapes.first_block[which + 1] - first) - (
-        shapes.first_block[which + 1] - first
-    )
-    south = np.minimum.reduceat(box[:, 0], starts)
-    north = np.maximum.reduceat(box[:, 1], starts)
-    west = np.minimum.reduceat(box[:, 4], starts)
-    east = np.maximum.reduceat(box[:, 5], starts)
-    buffer = shapes.buffer_m[which]
-    low = disc_boxes(south, west, buffer)
-    high = disc_boxes(north, east, buffer)
-    return np.column_stack(
-        (
-            np.minimum(low[:, 0], west - (high[:, 2] - east)),
-            low[:, 1],
-            np.maximum(high[:, 2], east + (west - low[:, 0])),
-            high[:, 3],
-        )
-    )
+    counts = shapes.first_block[which + 1] - first
+    _, block = expand(first, counts)
+    starts = np.cumsum(counts) - counts
+    south = np.minimum.reduceat(shapes.south[block], starts)
+    north = np.maximum.reduceat(shapes.north[block], starts)
+    west = np.minimum.reduceat(shapes.west[block], starts)
+    east = np.maximum.reduceat(shapes.east[block], starts)
+    low = disc_boxes(south, west, shapes.buffer_m[which])
+    high = disc_boxes(north, east, shapes.buffer_m[which])
+    widened = np.maximum(west - low[:, 0], high[:, 2] - east)
+    return np.column_stack((west - widened, low[:, 1], east + widened, high[:, 3]))
