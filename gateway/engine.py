@@ -12,7 +12,9 @@ from gateway.installation import Installation
 from gateway.intake import Intake
 from gateway.people import People
 from gateway.pipeline import HeardPost, Pipeline, Post
+from gateway.privacy import LocationConsent
 from gateway.registry import Registry
+from gateway.sign_on import SignOn
 from gateway.tally import Tally
 from gateway.told import Tellings
 from triggers.redis_store import RedisStore
@@ -32,6 +34,8 @@ class Engine:
     pings: Intake[Post, Tally]
     sightings: Intake[HeardPost, Tally]
     told: Tellings
+    users: SignOn
+    consent: LocationConsent
 
     async def close(self) -> None:
         """Take nothing more, and answer everything that was taken."""
@@ -72,4 +76,6 @@ def compose_engine(
             max_waiting=settings.max_waiting_pings,
         ),
         told=Tellings(catalog, store, effects, people, installation.shard_count),
+        users=SignOn(people),
+        consent=LocationConsent(people),
     )

@@ -34,6 +34,7 @@ Slug = Literal[
     "idempotency-mismatch",
     "unauthorized",
     "forbidden",
+    "location-refused",
     "not-found",
     "unknown-route",
     "method-not-allowed",
@@ -109,6 +110,12 @@ _TYPES = (
         403,
         "The credential does not allow this",
         "Use a key with the scope that the detail names.",
+    ),
+    ProblemType(
+        "location-refused",
+        403,
+        "The person does not allow location",
+        "Stop sending positions of this device until its `consents.location` allows them.",
     ),
     ProblemType(
         "not-found",

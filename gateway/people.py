@@ -264,6 +264,13 @@ class People:
             found |= {one: v.decode() for one, v in zip(ids, values, strict=True) if v}
         return found
 
+    async def is_anybody_limited(self) -> bool:
+        """Whether any device of any tenant may not be located precisely."""
+        pipe = self._client.pipeline(transaction=False)
+        for shard in range(self._shard_count):
+            pipe.exists(f"{shard_tag(shard)}:limited")
+        return any(await pipe.execute())
+
     async def remember_event(
         self, tenant: str, owner_id: str, name: str, event_id: str, at: int
     ) -> None:

@@ -146,6 +146,10 @@ class Codec:
         self._check_count(len(items))
         return items, list(range(len(items))), []
 
+    def is_single(self, body: bytes, format_: Format) -> bool:
+        """Whether the body is one item, not a batch."""
+        return _shape(body, format_) == "object" and not self._is_envelope(body, format_)
+
     def _decode_all(self, body: bytes, format_: Format) -> list[Any]:
         shape = _shape(body, format_)
         if shape == "array":

@@ -45,10 +45,14 @@ async def post_pings(request: Request[Any, Any, Any]) -> Response[bytes]:
     services: Services = request.app.state.services
     principal: Principal = request.scope["user"]
     received_at = now_ms()
-    items, indexes, refusals = read_items(PINGS, await request.body(), format_of(request))
+    body, format_ = await request.body(), format_of(request)
+    items, indexes, refusals = read_items(PINGS, body, format_)
     if principal.device_id is not None:
         items, indexes = _own(principal, items, indexes, refusals)
+    else:
+        await services.engine.users.note(principal.tenant, items, received_at)
     tally = await accept_pings(services, principal.tenant, items, indexes, refusals, received_at)
+    refuse_single(PINGS, body, format_, refusals)
     wake_radius_m = None
     if items and request.scope["query_string"] and request.query_params.get("wake_radius"):
         wake_radius_m = _wake_radius(services, principal.tenant, items)
@@ -79,6 +83,20 @@ def read_items(
         raise Problem(error.slug, error.detail) from None
 
 
+def refuse_single(codec: Codec, body: bytes, format_: Format, refusals: list[Refusal]) -> None:
+    """Answer one item that was posted alone and is wrong with the problem itself.
+
+    Raises:
+        Problem: what is wrong with it.
+    """
+    if refusals and codec.is_single(body, format_):
+        first = refusals[0]
+        slug: Any = first.type
+        raise Problem(
+            slug, first.detail, extra={"accepted": 0, "rejected": [msgspec.structs.asdict(first)]}
+        )
+
+
 async def accept_pings(
     services: Services,
     tenant: str,
@@ -92,6 +110,7 @@ async def accept_pings(
     Raises:
         Problem: ``overloaded`` or ``unavailable``; then nothing is acknowledged.
     """
+    pings, indexes = await services.engine.consent.apply(tenant, pings, indexes, refusals)
     columns, impossible = to_columns(pings, indexes, received_at)
     refusals += impossible
     tally = Tally()
@@ -164,5 +183,6 @@ def _wake_radius(services: Services, tenant: str, pings: Sequence[Ping]) -> int 
     index = services.engine.catalog.view(tenant).index
     radius_m = float(index.clearance(np.array([latest.lat]), np.array([latest.lon]))[0])
     return int(min(radius_m, MAX_WAKE_RADIUS_M))
+
 
 ROUTES = [post_pings]

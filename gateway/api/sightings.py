@@ -7,7 +7,7 @@ from litestar import Request, Response, post
 
 from gateway import metrics
 from gateway.api.caller import answer
-from gateway.api.pings import format_of, read_items, submitted
+from gateway.api.pings import format_of, read_items, refuse_single, submitted
 from gateway.auth import Principal
 from gateway.hearing import spot, understand
 from gateway.pipeline import HeardPost, now_ms
@@ -32,10 +32,12 @@ async def post_sightings(request: Request[Any, Any, Any]) -> Response[bytes]:
     services: Services = request.app.state.services
     principal: Principal = request.scope["user"]
     received_at = now_ms()
-    items, indexes, refusals = read_items(SIGHTINGS, await request.body(), format_of(request))
+    body, format_ = await request.body(), format_of(request)
+    items, indexes, refusals = read_items(SIGHTINGS, body, format_)
     tally, ignored = await accept_sightings(
         services, principal, items, indexes, refusals, received_at
     )
+    refuse_single(SIGHTINGS, body, format_, refusals)
     return answer(
         {
             "accepted": tally.accepted + tally.held,

@@ -1,0 +1,71 @@
+"""What a person allowed of their location, enforced before anything is stored.
+
+``off``: the ping is refused and leaves no trace. ``coarse``: its position is rounded to about a
+kilometre and its accuracy says so. Most tenants limit nobody: whether anybody is limited at all is
+asked once a second, so a withdrawal holds within that.
+"""
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.people import People
+from gateway.wire import Ping, Refusal
+
+COARSE_DIGITS = 2
+COARSE_ACCURACY_M = 1000.0
+ASK_EVERY_S = 1.0
+
+
+class LocationConsent:
+    """See the module."""
+
+    def __init__(self, people: People) -> None:
+        self._people = people
+        self._asked_at = float("-inf")
+        self._is_anybody_limited = False
+
+    async def apply(
+        self,
+        tenant: str,
+        pings: Sequence[Ping],
+        indexes: Sequence[int],
+        refusals: list[Refusal],
+    ) -> tuple[Sequence[Ping], Sequence[int]]:
+        """The pings that may be used, as precise as allowed; the others are refused one by one."""
+        if not await self._anybody():
+            return pings, indexes
+        limits = await self._people.limits(tenant, list({ping.device_id for ping in pings}))
+        if not limits:
+            return pings, indexes
+        kept: list[Ping] = []
+        positions: list[int] = []
+        for ping, index in zip(pings, indexes, strict=True):
+            limit = limits.get(ping.device_id)
+            if limit == "off":
+                detail = f"Device {ping.device_id!r}: the person does not allow location."
+                refusals.append(Refusal(index, "location-refused", detail))
+                continue
+            kept.append(_coarse(ping) if limit == "coarse" else ping)
+            positions.append(index)
+        return kept, positions
+
+    async def _anybody(self) -> bool:
+        now = time.monotonic()
+        if now - self._asked_at >= ASK_EVERY_S:
+            self._is_anybody_limited = await self._people.is_anybody_limited()
+            self._asked_at = now
+        return self._is_anybody_limited
+
+
+def _coarse(ping: Ping) -> Ping:
+    return msgspec.structs.replace(
+        ping,
+        lat=round(ping.lat, COARSE_DIGITS),
+        lon=round(ping.lon, COARSE_DIGITS),
+        accuracy_m=max(ping.accuracy_m or 0.0, COARSE_ACCURACY_M),
+        altitude_m=None,
+        speed_mps=None,
+        heading_deg=None,
+    )
