@@ -1,6 +1,7 @@
 """A micro-batch of one tenant: pings as columns, sorted by device, event time and fingerprint.
 
-Each device of the batch has a *slot* (0..n-1); its pings are ``bounds[slot]`` to ``bounds[slot + 1]``.
+Each device of the batch has a *slot* (0..n-1); its pings begin at ``bounds[slot]`` and end before
+``bounds[slot + 1]``.
 """
 
 from collections.abc import Sequence
@@ -21,20 +22,27 @@ class FieldNames:
 
     def __init__(self, shard_count: int) -> None:
         self._shard_count = shard_count
-        self._known: dict[tuple[str, str], tuple[bytes, int]] = {}
+        self._known: dict[str, dict[str, tuple[bytes, int]]] = {}
 
     def of(self, tenant: str, device_ids: Sequence[str]) -> tuple[list[bytes], I64]:
         """Fields and shards of these devices."""
-        known = self._known
-        pairs = [known.get((tenant, d)) or self._learn(tenant, d) for d in device_ids]
-        return [field for field, _ in pairs], np.array([shard for _, shard in pairs], np.int64)
+        known = self._known.setdefault(tenant, {})
+        try:
+            pairs = list(map(known.__getitem__, device_ids))
+        except KeyError:
+            self._learn(tenant, known, device_ids)
+            pairs = list(map(known.__getitem__, device_ids))
+        fields, shards = zip(*pairs, strict=True)
+        return list(fields), np.array(shards, np.int64)
 
-    def _learn(self, tenant: str, device_id: str) -> tuple[bytes, int]:
-        if len(self._known) >= KNOWN_FIELDS:
-            self._known.clear()
-        field = subject_field(tenant, device_id)
-        pair = self._known[tenant, device_id] = (field, shard_of(field, self._shard_count))
-        return pair
+    def _learn(
+        self, tenant: str, known: dict[str, tuple[bytes, int]], device_ids: Sequence[str]
+    ) -> None:
+        if len(known) >= KNOWN_FIELDS:
+            known.clear()
+        for device_id in device_ids:
+            field = subject_field(tenant, device_id)
+            known[device_id] = (field, shard_of(field, self._shard_count))
 
 
 class Batch(NamedTuple):
@@ -66,12 +74,12 @@ class Batch(NamedTuple):
     ) -> "Batch":
         """The batch of these requests."""
         columns = join(parts)
-        slots: dict[str, int] = {}
-        slot = np.array([slots.setdefault(d, len(slots)) for d in columns.device_ids], np.int64)
+        device_ids = list(dict.fromkeys(columns.device_ids))
+        slots = dict(zip(device_ids, range(len(device_ids)), strict=True))
+        slot = np.array(list(map(slots.__getitem__, columns.device_ids)), np.int64)
         post = np.repeat(np.arange(len(parts)), [len(part.device_ids) for part in parts])
         order = np.lexsort((columns.fingerprint, columns.at, slot))
         device = slot[order]
-        device_ids = list(slots)
         fields, shards = names.of(tenant, device_ids)
         return cls(
             tenant,

@@ -35,7 +35,8 @@ def find_busy(view: TenantView, batch: Batch, hits: Hits, records: Records, judg
         is_busy = judged.suspects.copy()
         is_busy[batch.device[hits.point]] = True
         is_busy[batch.device[batch.is_mock]] = True
-        is_busy |= np.array([r is not None and len(r) != HEADER_SIZE for r in records], bool)
+        if set(map(len, filter(None, records))) - {HEADER_SIZE}:
+            is_busy |= np.array([r is not None and len(r) != HEADER_SIZE for r in records], bool)
     crossings = _crossings(view, batch, records) if view.detects_cross else {}
     if crossings:
         is_busy[batch.device[list(crossings)]] = True

@@ -5,7 +5,7 @@ makes an object per ping beyond the decoded ones.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from gateway.wire import (
     MAX_FUTURE_S,
     Ping,
     Refusal,
+    bad_ids,
     check_time,
     event_time,
     to_ms,
@@ -52,9 +53,9 @@ def to_columns(
         indexes: where each stood in its request.
         received_at: epoch ms.
     """
+    refusals, pings, indexes = _named(pings, indexes)
     at = _times(pings, received_at)
     impossible = np.flatnonzero((at > received_at + MAX_FUTURE_S * 1000) | (at < EARLIEST_AT))
-    refusals: list[Refusal] = []
     if len(impossible):
         for position in impossible.tolist():
             why = check_time(int(at[position]), received_at)
@@ -75,7 +76,7 @@ def to_columns(
         accuracy_m,
         _fingerprints(pings, at, lat, lon),
         np.array([p.is_mock is True for p in pings], bool),
-        {p.device_id: p.user_id for p in pings if p.user_id is not None},
+        {p.device_id: p.user_id for p in pings if p.user_id},
     )
     return columns, refusals
 
@@ -120,15 +121,23 @@ def _e7(degrees: F64) -> NDArray[np.uint64]:
 
 def _fingerprints(pings: Sequence[Ping], at: I64, lat: F64, lon: F64) -> U32:
     found = fingerprints(at, lat, lon)
-    for position, ping in enumerate(pings):
-        if ping.ping_id is not None:
-            found[position] = fingerprint_of_id(ping.ping_id)
+    ping_ids = [p.ping_id for p in pings]
+    if any(ping_ids):
+        for position, ping_id in enumerate(ping_ids):
+            if ping_id is not None:
+                found[position] = fingerprint_of_id(ping_id)
     return found
 
 
 def _times(pings: Sequence[Ping], received_at: int) -> I64:
     """Event times in ms; corrected one by one only where a clock asks for it."""
-    at = np.array([_bounded(to_ms(p.recorded_at)) for p in pings], np.int64)
+    recorded: list[Any] = [p.recorded_at for p in pings]
+    if set(map(type, recorded)) - {int}:
+        recorded = [to_ms(one) for one in recorded]
+    try:
+        at = np.array(recorded, np.int64)
+    except OverflowError:
+        at = np.array([_bounded(one) for one in recorded], np.int64)
     for position in _odd_clocks(pings, at, received_at):
         sent_at = pings[position].sent_at
         at[position] = event_time(
@@ -137,9 +146,24 @@ def _times(pings: Sequence[Ping], received_at: int) -> I64:
     return at
 
 
+def _named(
+    pings: Sequence[Ping], indexes: Sequence[int]
+) -> tuple[list[Refusal], Sequence[Ping], Sequence[int]]:
+    """Refuses pings whose device or user has an impossible id."""
+    bad = set(bad_ids([p.device_id for p in pings]))
+    if any(p.user_id for p in pings):
+        bad |= set(bad_ids([p.user_id for p in pings]))
+    if not bad:
+        return [], pings, indexes
+    detail = "device_id and user_id must not begin with ~ or have control characters"
+    refusals = [Refusal(indexes[i], "invalid-ping", detail) for i in sorted(bad)]
+    kept = [i for i in range(len(pings)) if i not in bad]
+    return refusals, [pings[i] for i in kept], [indexes[i] for i in kept]
+
+
 def _odd_clocks(pings: Sequence[Ping], at: I64, received_at: int) -> list[int]:
     long_ago = np.flatnonzero(at < received_at - GPS_ROLLOVER_MS // 2).tolist()
-    return long_ago + [i for i, p in enumerate(pings) if p.sent_at is not None]
+    return long_ago + [i for i, sent_at in enumerate([p.sent_at for p in pings]) if sent_at]
 
 
 def _bounded(instant_ms: int) -> int:

@@ -198,7 +198,7 @@ class Pipeline:
             quiet_commit = QuietCommit(
                 [batch.fields[slot] for slot in chosen],
                 [records[slot] for slot in chosen],
-                [record.tobytes() for record in moved[mine]],
+                _rows(moved[mine]),
             )
             devices = [d for d in decided if batch.shards[slot_of[d.commit.field]] == shard]
             done = await self._store.commit(shard, quiet_commit, [d.commit for d in devices], now)
@@ -257,6 +257,13 @@ class Pipeline:
         lost = set(done.conflicts)
         count_effects([d for i, d in enumerate(decided) if i not in lost], done.refused)
         return done.conflicts
+
+
+def _rows(records: NDArray[np.uint8]) -> list[bytes]:
+    """The rows of an array of bytes."""
+    size = records.shape[1]
+    joined = records.tobytes()
+    return [joined[start : start + size] for start in range(0, len(joined), size)]
 
 
 def _hits_of(hits: Hits, pings: I64) -> Hits:

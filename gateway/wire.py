@@ -22,10 +22,7 @@ GPS_ROLLOVER_MS = 1024 * 7 * 86_400_000
 ROLLOVER_SLACK_MS = 7 * 86_400_000
 EARLIEST_AT = 946_684_800_000  # 2000-01-01: no phone has an older position
 
-Id = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
-DeviceId = Annotated[
-    str, Meta(min_length=1, max_length=128, pattern=r"^[^~\x00-\x1f\x7f][^\x00-\x1f\x7f]*$")
-]
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
 Instant = Annotated[datetime, Meta(tz=True)] | int | float
 Finite = Annotated[float, Meta(ge=-1e9, le=1e9)]
 
@@ -33,7 +30,7 @@ Finite = Annotated[float, Meta(ge=-1e9, le=1e9)]
 class Ping(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """A position fix of one device."""
 
-    device_id: DeviceId
+    device_id: Id
     lat: Annotated[float, Meta(ge=-90, le=90)]
     lon: Annotated[float, Meta(ge=-180, le=180)]
     recorded_at: Instant
@@ -59,7 +56,7 @@ class Sighting(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     rssi_dbm: Annotated[float, Meta(ge=-127, le=20)]
     seen_at: Instant | None = None
     receiver_id: Id | None = None
-    device_id: DeviceId | None = None
+    device_id: Id | None = None
     beacon: str | dict[str, str | int] | None = None
     advertisement: Annotated[str, Meta(max_length=1024)] | None = None
     address: Annotated[str, Meta(max_length=32)] | None = None
@@ -67,6 +64,9 @@ class Sighting(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     sighting_id: Id | None = None
     user_id: Id | None = None
     battery: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -225,6 +225,19 @@ def _shape(body: bytes, format_: Format) -> str:
 
 PINGS = Codec(Ping, "pings")
 SIGHTINGS = Codec(Sighting, "sightings")
+
+
+def bad_ids(ids: Sequence[str | None]) -> list[int]:
+    """Positions of ids that cannot be: control characters, or ``~`` (kept for users) in front.
+
+    All ids are searched as one text, since hardly any is ever bad.
+    """
+    text = "\x1f".join([one or "" for one in ids])
+    if len(_CONTROL.findall(text)) == max(len(ids) - 1, 0) and not (
+        text.startswith("~") or "\x1f~" in text
+    ):
+        return []
+    return [i for i, one in enumerate(ids) if one and (one[0] == "~" or _CONTROL.search(one))]
 
 
 def to_ms(instant: datetime | float) -> int:

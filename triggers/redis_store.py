@@ -322,4 +322,12 @@ def budget_key(spend: Spend) -> str:
 
 def run(strings: Sequence[bytes | None]) -> bytes:
     """Strings in a row, each with its length before it (16 bits, little endian); None is empty."""
-    return b"".join([pack("<H", len(s)) + s if s else b"\0\0" for s in strings])
+    present = [string or b"" for string in strings]
+    lengths = set(map(len, present))
+    if len(lengths) == 1:
+        length = _LENGTHS[lengths.pop()]
+        return length + length.join(present)
+    return b"".join([_LENGTHS[len(string)] + string for string in present])
+
+
+_LENGTHS = [pack("<H", length) for length in range(65_536)]
