@@ -41,14 +41,6 @@ def address(
     return None
 
 
-def next_channel(
-    order: Sequence[str], allowed: Iterable[str], after: int, party: Party
-) -> int | None:
-    """The place of the channel that follows, if one can be used."""
-    found = address(order, allowed, after + 1, party)
-    return found.channel if found else None
-
-
 def _targets(channel: str, party: Party) -> tuple[Target, ...]:
     if channel == "inbox":
         return (Target("inbox", party.device.user_id or party.device.id),)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.addressing import Addressed, address, next_channel
+from gateway.addressing import Addressed, address
 from gateway.catalog import Catalog
 from gateway.delivery_log import DeliveryLog
 from gateway.links import PushLinks
@@ -191,12 +191,10 @@ class Delivery:
             return Suppressed(Result.NO_TARGET.value, "no channel that is left has an address")
         if len(found.targets) > 1:
             return Split(tuple(_for_target(push, found, target) for target in found.targets))
-        return self._render(
-            case, spends, found, next_channel(order, channels, found.channel, case.party)
-        )
+        return self._render(case, spends, found, channels)
 
     def _render(
-        self, case: _Case, spends: tuple[Spend, ...], found: Addressed, following: int | None
+        self, case: _Case, spends: tuple[Spend, ...], found: Addressed, channels: Sequence[str]
     ) -> _Draft | Prepared:
         push, target = case.push, found.targets[0]
         chosen = self._senders.find(push.tenant, target)
@@ -214,7 +212,7 @@ class Delivery:
             chosen.gate,
             push.attempt,
             chosen.limits,
-            self._follow_up(case, following),
+            self._follow_up(case, found, channels),
         )
         return _Draft(push.id, ready, (*push.holds, *spends))
 
@@ -245,14 +243,15 @@ class Delivery:
             template = self._templates[key] = parse_message(trigger.variants[variant].message)
         return template
 
-    def _follow_up(self, case: _Case, following: int | None) -> FollowUp | None:
+    def _follow_up(self, case: _Case, found: Addressed, channels: Sequence[str]) -> FollowUp | None:
         push, trigger = case.push, case.trigger
-        if trigger is None or not trigger.fallback_after_s or following is None:
+        if trigger is None or not trigger.fallback_after_s:
             return None
         due_at = self._clock() + trigger.fallback_after_s * 1000
-        if due_at >= push.expires_at:
+        following = address(trigger.channels, channels, found.channel + 1, case.party)
+        if following is None or due_at >= push.expires_at:
             return None
-        then = msgspec.structs.replace(push, channel=following, attempt=0, target="")
+        then = msgspec.structs.replace(push, channel=following.channel, attempt=0, target="")
         return FollowUp(fallback_id(push.id), due_at, _encode(then))
 
     async def _take_budgets(self, drafts: Sequence[_Draft | Prepared]) -> list[Prepared]:

@@ -9,6 +9,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from importlib.resources import files
+from struct import pack
 from typing import Any
 
 import msgspec
@@ -19,10 +20,11 @@ from gateway.people import CHANNEL_OF, Party, People
 from senders.model import Delivered, Target, Unregistered
 from senders.pushes import Ready, Settled, Suppressed
 from triggers.model import Check, Decision, Push, Result
-from triggers.redis_store import ShardKeys
+from triggers.redis_store import ShardKeys, run
 from triggers.store import Retention
 
 DELIVERIES_CAP = 200_000  # entries a shard and tenant
+REASON_CHARS = 500
 SUPPRESSIONS = frozenset(result.value for result in Result)
 
 _encode = msgspec.json.Encoder().encode
@@ -80,22 +82,29 @@ class DeliveryLog:
                     await self._people.drop_target(push.tenant, holder, target, before, now=now)
 
     async def _record(self, shard: int, told: Sequence[Told], now: int) -> None:
-        names, kept = ShardKeys(shard), self._retention
-        keys: dict[str, int] = {}
-        args: list[Any] = [kept.trail_cap, kept.trail_lifetime_ms]
+        names, keys = ShardKeys(shard), dict[str, int]()
+        deliveries: defaultdict[str, list[bytes]] = defaultdict(list)
+        decisions: defaultdict[str, list[bytes]] = defaultdict(list)
+        trails: defaultdict[str, list[int]] = defaultdict(list)
 
         def number(key: str) -> int:
             return keys.setdefault(key, len(keys) + 1)
 
         for settled, push in told:
-            deliveries = number(f"{names.tag}:deliveries:{push.tenant}")
-            record = _encode(record_of(settled, push, now))
-            args += [deliveries, "r", DELIVERIES_CAP, record, 0]
+            deliveries[push.tenant].append(_encode(record_of(settled, push, now)))
             decision = decision_of(settled, push, now)
             if decision is not None:
-                decisions = number(names.decisions(push.tenant))
-                trail = number(names.trail(f"{push.tenant}/{push.device_id}"))
-                args += [decisions, "d", kept.decisions_cap, _encode(decision), trail]
+                decisions[push.tenant].append(_encode(decision))
+                trail = names.trail(f"{push.tenant}/{push.device_id}")
+                trails[push.tenant].append(number(trail))
+        args: list[Any] = [self._retention.trail_cap, self._retention.trail_lifetime_ms]
+        for tenant, records in deliveries.items():
+            stream = number(f"{names.tag}:deliveries:{tenant}")
+            args += [stream, "r", DELIVERIES_CAP, run(records), b""]
+        for tenant, records in decisions.items():
+            numbers = pack(f"<{len(records)}I", *trails[tenant])
+            stream, cap = number(names.decisions(tenant)), self._retention.decisions_cap
+            args += [stream, "d", cap, run(records), numbers]
         await self._append(keys=list(keys), args=args)
 
 
@@ -117,7 +126,7 @@ def record_of(settled: Settled, push: Push, now: int) -> DeliveryRecord:
         provider=ready.target.provider if ready else None,
         provider_id=outcome.provider_id if isinstance(outcome, Delivered) else "",
         attempt=push.attempt + 1 if outcome is not None else push.attempt,
-        reason=settled.reason or getattr(settled.prepared, "detail", ""),
+        reason=settled.reason[:REASON_CHARS],
         due_at=settled.due_at,
     )
 
@@ -140,7 +149,7 @@ def decision_of(settled: Settled, push: Push, now: int) -> Decision | None:
         device_id=push.device_id,
         result=result,
         decided_at=now,
-        checks=(Check("dispatch", ok=result is Result.SENT, detail=detail),),
+        checks=(Check("dispatch", ok=result is Result.SENT, detail=detail[:REASON_CHARS]),),
         user_id=push.user_id,
         zone_id=push.event.zone_id,
         event_kind=push.event.kind,

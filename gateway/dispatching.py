@@ -3,7 +3,9 @@
 import os
 import socket
 from dataclasses import dataclass
+from functools import cache
 
+from prometheus_client import Counter, Histogram
 from redis.asyncio import Redis
 
 from gateway import metrics
@@ -66,9 +68,9 @@ class Watch(Observer):
 
     def sent(self, ready: Ready, outcome: Outcome, took_ms: int) -> None:
         """Count an outcome."""
-        provider = ready.target.provider
-        metrics.PUSHES.labels(provider, type(outcome).__struct_config__.tag).inc()
-        metrics.SEND_DURATION.labels(provider).observe(took_ms / 1000)
+        counter, duration = _series(ready.target.provider, type(outcome))
+        counter.inc()
+        duration.observe(took_ms / 1000)
 
     def failed(self, what: str, error: Exception) -> None:
         """Say what is tried again."""
@@ -78,6 +80,13 @@ class Watch(Observer):
     def gate_closed(self, gate: str, until: int) -> None:
         """Say which credential is not used for now."""
         _log.warning("credential_held_back", gate=gate, until=until)
+
+
+@cache
+def _series(provider: str, outcome: type[Outcome]) -> tuple[Counter, Histogram]:
+    """Looking a series up by its labels costs more than counting."""
+    tag = outcome.__struct_config__.tag
+    return metrics.PUSHES.labels(provider, tag), metrics.SEND_DURATION.labels(provider)
 
 
 def compose_dispatching(

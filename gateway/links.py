@@ -6,7 +6,7 @@ is posted alone, and ends after the push does.
 
 from collections.abc import Sequence
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote_plus
 
 from senders.tokens import is_proof, prove, sign, verify
 from triggers.model import Push
@@ -35,7 +35,7 @@ class PushLinks:
     def receipt(self) -> tuple[str, str]:
         """Token and URL for receipts; the URL says whose push it is."""
         tenant, device_id, _ = self._of
-        whose = f"tenant={quote(tenant, safe='')}&device={quote(device_id, safe='')}"
+        whose = f"tenant={quote_plus(tenant)}&device={quote_plus(device_id)}"
         token = prove("receipt", _subject(*self._of), self._key)
         return token, f"{self._base_url}/v1/receipts?{whose}"
 

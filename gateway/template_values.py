@@ -40,7 +40,7 @@ def _event(event: Event) -> dict[str, Any]:
     given = event.properties or {}
     return {
         "id": event.id,
-        "kind": event.kind.value,
+        "kind": str(event.kind),
         "name": event.name,
         "occurred_at": event.occurred_at,
         "dwell_s": event.dwell_s,
