@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from triggers.evidence import arriving
 from triggers.model import Heard, Stepped, Verdict, ZoneRule
 from triggers.policy import Rules
-from triggers.state import DeviceState, Entry, Kind, decode, encode
+from triggers.state import DeviceState, Entry, Kind, decode
 from triggers.transitions import Signal
 from triggers.visits import (
     BEACON,
@@ -77,7 +77,7 @@ def hear_run(
     latest_at = max([heard.at for heard in sightings], default=0)
     forget_old_ends(visits.state, latest_at)
     soon_at = max([heard.received_at for heard in sightings], default=0)
-    return Ran(encode(visits.state), tuple(visits.events), tuple(verdicts), visits.due_at(soon_at))
+    return Ran(visits.record(), tuple(visits.events), tuple(verdicts), visits.due_at(soon_at))
 
 
 def forget_old_ends(state: DeviceState, at: int) -> None:

@@ -20,7 +20,7 @@ from triggers.evidence import (
 )
 from triggers.model import EventKind, Fix, Stepped, Verdict, ZoneRule
 from triggers.policy import Rules
-from triggers.state import NEVER, RECENT, DeviceState, Entry, Kind, decode, encode
+from triggers.state import NEVER, RECENT, DeviceState, Entry, Kind, decode
 from triggers.transitions import Signal
 from triggers.visits import BEACON, OUTSIDE, Confidence, Mark, Ran, StepContext, Visits
 
@@ -87,7 +87,7 @@ def run(
         if verdict is Verdict.ACCEPTED or verdict is Verdict.HELD:
             is_path_known = verdict is Verdict.ACCEPTED
     soon_at = max([fix.received_at for fix in fixes], default=0)
-    return Ran(encode(visits.state), tuple(visits.events), tuple(verdicts), visits.due_at(soon_at))
+    return Ran(visits.record(), tuple(visits.events), tuple(verdicts), visits.due_at(soon_at))
 
 
 def advance(
@@ -117,7 +117,7 @@ def advance(
     visits.drop_ended()
     forget_old_ends(state, now)
     visits.order_by_time(0)
-    return Stepped(encode(state), tuple(visits.events), Verdict.ACCEPTED, visits.due_at(now))
+    return Stepped(visits.record(), tuple(visits.events), Verdict.ACCEPTED, visits.due_at(now))
 
 
 def _take(visits: Visits, fix: Fix, is_path_known: bool) -> Verdict:

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from triggers.ids import event_id, visit_id
 from triggers.model import Event, EventKind, Policy, Verdict, ZoneRule
 from triggers.policy import Rules, resolve
-from triggers.state import DeviceState, Entry, Kind, Phase
+from triggers.state import DeviceState, Entry, Kind, Phase, encode
 from triggers.transitions import TABLE, Effect, Signal
 
 Confidence = Literal["low", "medium", "high"]
@@ -208,6 +208,12 @@ class Visits:
         """The id of the visit that began then."""
         return visit_id(self.ctx.tenant, self.ctx.device_id, rule.type, rule.id, entered_at)
 
+    def record(self) -> bytes:
+        """The record, entries in one canonical order: equal states are equal bytes."""
+        if len(self.state.entries) > 1:
+            self.state.entries.sort(key=_place)
+        return encode(self.state)
+
     def order(self, start: int) -> None:
         """Put the events that one input gave (from position ``start``) into reporting order."""
         if len(self.events) - start > 1:
@@ -292,6 +298,10 @@ class Visits:
         if rules.silence_ms:
             due = min(due, entry.evidence_at + rules.silence_ms)
         return due + entry.lag_ms if due < NEVER_DUE else due
+
+
+def _place(entry: Entry) -> tuple[int, int]:
+    return entry.key, entry.ring_m
 
 
 def _witness(entry: Entry, at: int, received_at: int) -> None:
