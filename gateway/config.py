@@ -180,6 +180,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     decisions_retention_s: Annotated[int, _about("How long decisions are kept.", "s", ge=60)] = (
         30 * 86_400
     )
+    device_retention_s: Annotated[
+        int, _about("State of a device not heard of for so long is forgotten.", "s", ge=3600)
+    ] = 180 * 86_400
     events_max_per_shard: Annotated[
         int, _about("Most events kept for a tenant in a shard.", "events", ge=100)
     ] = 250_000

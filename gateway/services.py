@@ -21,17 +21,22 @@ from gateway.consents import ConsentLog
 from gateway.engine import Engine, compose_engine
 from gateway.forget import Eraser
 from gateway.health import Health
+from gateway.history import History
 from gateway.installation import Installation, open_installation
 from gateway.keys import KeyStore
+from gateway.live import Live
 from gateway.master_key import load_master_keys
 from gateway.merge import Merger
+from gateway.owntracks import OwnTracks
 from gateway.people import People
 from gateway.private_redis import PrivateRedis
+from gateway.quarantine import Quarantine
 from gateway.ratelimit import RateLimiter
 from gateway.redis_client import open_redis
 from gateway.registry import Registry
+from gateway.sweep import Sweeper
 from gateway.tokens import JwtKey, TokenVerifier
-from gateway.worker import fire_timers, merge_indexes
+from gateway.worker import fire_timers, merge_indexes, sweep
 from senders.vault import Vault
 
 
@@ -51,9 +56,13 @@ class Services:
     authenticator: Authenticator
     limits: RateLimiter
     people: People
+    quarantine: Quarantine
+    owntracks: OwnTracks
     consent_log: ConsentLog
     eraser: Eraser
     merger: Merger
+    history: History
+    live: Live
     engine: Engine
     started_at: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -105,6 +114,8 @@ async def build_services(settings: Settings) -> Services:
     if settings.background:
         shards = installation.shard_count
         services.spawn(asyncio.create_task(fire_timers(services.engine, shards), name="timers"))
+        sweeper = Sweeper(redis, settings, services.registry, services.engine.catalog, shards)
+        services.spawn(asyncio.create_task(sweep(sweeper), name="sweep"))
     metrics.mark_started()
     return services
 
@@ -114,12 +125,14 @@ def _compose(settings: Settings, redis: Redis, installation: Installation) -> Se
     registry = Registry(redis)
     people = People(redis, installation.shard_count)
     consent_log = ConsentLog(redis, installation.shard_count)
+    history = History(redis, installation.shard_count)
     keys = KeyStore(redis)
     tokens = TokenVerifier(
         lambda tenant, key_id: _find_jwt_key(registry, tenant, key_id),
         master_keys[0],
         settings.device_token_max_ttl_s,
     )
+    engine = compose_engine(settings, redis, installation, registry, people)
     return Services(
         settings=settings,
         redis=redis,
@@ -136,7 +149,11 @@ def _compose(settings: Settings, redis: Redis, installation: Installation) -> Se
         consent_log=consent_log,
         eraser=Eraser(redis, people, installation.shard_count),
         merger=Merger(redis, people, consent_log, installation.shard_count),
-        engine=compose_engine(settings, redis, installation, registry, people),
+        history=history,
+        live=Live(history),
+        quarantine=Quarantine(redis, installation.shard_count),
+        owntracks=OwnTracks(engine.catalog, registry, people),
+        engine=engine,
     )
 
 

@@ -11,11 +11,13 @@ from gateway import metrics
 from gateway.engine import Engine
 from gateway.log import get_logger
 from gateway.pipeline import now_ms
+from gateway.sweep import Sweeper
 
 _log = get_logger(__name__)
 
 TIMER_TICK_S = 0.1
 MERGE_TICK_S = 1.0
+SWEEP_TICK_S = 60.0
 RETRY_S = 0.5
 TIMERS_AT_ONCE = 1000
 
@@ -41,6 +43,16 @@ async def merge_indexes(engine: Engine) -> None:
         await asyncio.sleep(MERGE_TICK_S)
 
     await _for_ever("changes", round_)
+
+
+async def sweep(sweeper: Sweeper) -> None:
+    """Keep retention for ever."""
+
+    async def round_() -> None:
+        await sweeper.sweep_in_turn(now_ms())
+        await asyncio.sleep(SWEEP_TICK_S)
+
+    await _for_ever("sweep", round_)
 
 
 async def _for_ever(name: str, round_: Callable[[], Awaitable[None]]) -> None:

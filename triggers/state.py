@@ -139,6 +139,14 @@ def entry_keys(record: bytes | None) -> list[int]:
     return list(dict.fromkeys(keys))
 
 
+def seen_at(record: bytes) -> int:
+    """The latest event time in the record, epoch ms, without decoding it; ``NEVER`` if none."""
+    _check(record)
+    _, _, _, watermark, *_, heard = _HEADER.unpack_from(record)
+    entries = _ENTRY.iter_unpack(memoryview(record)[HEADER_SIZE:])
+    return int(max([watermark, heard, *(entry[7] for entry in entries)]))
+
+
 def _check(record: bytes) -> int:
     if not record or record[0] != VERSION:
         found = record[0] if record else "nothing"
