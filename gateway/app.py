@@ -36,6 +36,8 @@ QUIET_ROUTES = (
     "/v1/pings",
     "/v1/sightings",
     "/ingest",
+    "/i/",
+    "/pub",
 )
 _REQUEST_ID = re.compile(rb"[\w.:-]{8,64}")
 

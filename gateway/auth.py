@@ -5,8 +5,8 @@ Model: every route is closed unless it says otherwise in its ``opt``:
 * ``public``: no credential;
 * ``scope``: one of these scopes (``manage`` includes ``read``);
 * ``device_tokens``: device tokens are taken, too (intake and receipts);
-* ``adapter``: a stock app's route, which also takes HTTP Basic (password = key) and a key in the
-  path parameter ``token``.
+* ``adapter``: a stock app's route, which also takes HTTP Basic (password = key), a key in the path
+  parameter ``token`` or in the query parameter ``api_key``, and a bare key as ``Authorization``.
 
 The tenant comes from the credential and from nowhere else.
 """
@@ -219,13 +219,16 @@ def credential_of(
     value = value.strip()
     if scheme.lower() == "bearer" and value:
         return value
-    if takes_basic and scheme.lower() == "basic":
+    if not takes_basic:
+        return None
+    if scheme.lower() == "basic":
         try:
             _user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
             return None
         return password or None
-    return None
+    # Ruuvi gateways send ``Token <key>``, thin clients of other services the bare key.
+    return (value if scheme.lower() == "token" else scheme if not value else None) or None
 
 
 async def authorize(
@@ -242,7 +245,7 @@ async def authorize(
     takes_basic = bool(opt.get("adapter"))
     credential = credential_of(
         connection.headers.get("authorization"),
-        connection.path_params.get("token") if takes_basic else None,
+        _in_url(connection) if takes_basic else None,
         takes_basic=takes_basic,
     )
     if credential is None:
@@ -258,6 +261,11 @@ async def authorize(
         raise Problem("forbidden", "Device tokens are for intake and receipts only. Use a key.")
     principal.require(*_scopes(opt.get("scope")))
     connection.scope["user"] = principal
+
+
+def _in_url(connection: ASGIConnection[Any, Any, Any, Any]) -> str | None:
+    """The key of an app that can enter only a URL."""
+    return connection.path_params.get("token") or connection.query_params.get("api_key")
 
 
 def _principal(kid: str, record: KeyRecord | None, credential: str, now: int) -> Principal | None:
