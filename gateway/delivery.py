@@ -54,6 +54,23 @@ def fallback_id(push_id: str) -> str:
     return f"{push_id}/{FALLBACK}"
 
 
+def revive(payload: bytes, now: int) -> bytes:
+    """A dead letter's push, to be tried from the start; it lives as long again as it did."""
+    push = _decode(payload)
+    lifetime_ms = push.expires_at - push.created_at
+    return _encode(
+        msgspec.structs.replace(
+            push,
+            created_at=now,
+            not_before=0,
+            expires_at=now + lifetime_ms,
+            attempt=0,
+            channel=0,
+            target="",
+        )
+    )
+
+
 class _Case(NamedTuple):
     """A push and everything it is judged by."""
 

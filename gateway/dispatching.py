@@ -23,6 +23,7 @@ from gateway.people import People
 from gateway.registry import Registry
 from gateway.sender_pool import SenderPool
 from gateway.sharding import shard_tag
+from senders.dead_letters import DeadLetters
 from senders.dispatch import Dispatcher, wall_clock
 from senders.model import Outcome
 from senders.outbox import Outbox
@@ -40,7 +41,9 @@ class Dispatching:
 
     dispatcher: Dispatcher
     outbox: Outbox
+    dead: DeadLetters
     senders: SenderPool
+    registry: Registry
 
     async def run(self) -> None:
         """Dispatch until ``stop``, then close the connections to providers."""
@@ -57,6 +60,8 @@ class Dispatching:
             metrics.OUTBOX_PUSHES.labels(lane).set(length)
         oldest = min((one.oldest_at for one in depths if one.oldest_at), default=wall_clock())
         metrics.OUTBOX_OLDEST_AT.set(oldest / 1000)
+        tenants = await self.registry.tenants_of("triggers")
+        metrics.DEAD_LETTERS.set(sum([await self.dead.count(tenant) for tenant in tenants]))
 
     def stop(self) -> None:
         """Let ``run`` return when what is in flight has ended."""
@@ -125,8 +130,15 @@ def compose_dispatching(
         base_url=settings.base_url,
         clock=wall_clock,
     )
-    outbox = Outbox(redis, [shard_tag(shard) for shard in range(shard_count)], _consumer())
-    return Dispatching(Dispatcher(outbox, delivery, observer=Watch()), outbox, senders)
+    tags = [shard_tag(shard) for shard in range(shard_count)]
+    outbox = Outbox(redis, tags, _consumer())
+    return Dispatching(
+        Dispatcher(outbox, delivery, observer=Watch()),
+        outbox,
+        DeadLetters(redis, tags),
+        senders,
+        registry,
+    )
 
 
 def _consumer() -> str:

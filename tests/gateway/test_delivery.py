@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from redis.asyncio import Redis
 
 from gateway.config import Settings
-from gateway.delivery import fallback_id
+from gateway.delivery import fallback_id, revive
 from gateway.dispatching import Dispatching, compose_dispatching
 from gateway.effects import packed
 from gateway.engine import Engine, compose_engine
@@ -25,7 +25,9 @@ from gateway.people import People
 from gateway.person import Consents, Device, User
 from gateway.registry import Registry
 from senders.model import Target
+from senders.outbox import Room
 from senders.sandbox.process import SandboxProcess
+from senders.settlement import Bury
 from senders.vault import Vault
 from triggers.model import Event, EventKind, Push, Result
 
@@ -341,6 +343,29 @@ def test_a_message_carries_links_that_only_we_can_make(play: Play) -> None:
         assert not is_receipt(shown["receipt_token"], "acme", "d2", ID, world.keys)
         token = shown["actions"][0]["token"]
         assert ("acme", "d1", ID, "later") == read_action(token, world.keys, now=1)
+
+    play(body)
+
+
+def test_a_dead_letter_is_replayed_from_the_start(play: Play) -> None:
+    """What killed it is repaired, the letter gets a new life, and the gauges follow."""
+
+    async def body(world: World) -> None:
+        await world.put_trigger(channels=["inbox"])
+        await world.put_device()
+        await world.start()
+        push = await world.push(expires_at=60_001, attempt=7, channel=0)
+        dispatching = world.dispatching
+        (entry,) = await dispatching.outbox.claim(Room(100, 100))
+        await dispatching.outbox.settle([Bury(entry, "503, after 12 attempts")])
+        await dispatching.measure()
+        letters = await dispatching.dead.page("acme", 10)
+        assert ["503, after 12 attempts"] == [letter.reason for letter in letters]
+        now = FAR - 60_001
+        assert 1 == await dispatching.dead.replay(letters, lambda payload: revive(payload, now))
+        assert [("sent", "")] == await world.run(1)
+        (item,) = await world.inboxes.items("acme", "d1", now=1)
+        assert (push.id, FAR - 1) == (item.id, item.expires_at)
 
     play(body)
 
