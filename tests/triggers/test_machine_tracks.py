@@ -1,7 +1,8 @@
 """Recorded tracks give the events that were looked through once by eye and stored.
 
-The tracks are not part of the repository; where they are absent the tests say so and skip. After
-a change that is meant to change events, ``UPDATE_GOLDEN=1`` writes the file anew: read the difference.
+The tracks are not part of the repository; where they are absent the tests say so and skip.
+After a change that is meant to change events, ``UPDATE_GOLDEN=1`` writes the file anew: read the
+difference.
 """
 
 import csv
