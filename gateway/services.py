@@ -18,6 +18,7 @@ from gateway.audit import Audit
 from gateway.auth import Authenticator
 from gateway.config import ConfigError, Settings
 from gateway.consents import ConsentLog
+from gateway.dispatching import Dispatching, compose_dispatching
 from gateway.engine import Engine, compose_engine
 from gateway.forget import Eraser
 from gateway.health import Health
@@ -64,6 +65,7 @@ class Services:
     history: History
     live: Live
     engine: Engine
+    dispatching: Dispatching
     started_at: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -114,6 +116,7 @@ async def build_services(settings: Settings) -> Services:
     if settings.background:
         shards = installation.shard_count
         services.spawn(asyncio.create_task(fire_timers(services.engine, shards), name="timers"))
+        services.spawn(asyncio.create_task(services.dispatching.run(), name="dispatch"))
         sweeper = Sweeper(redis, settings, services.registry, services.engine.catalog, shards)
         services.spawn(asyncio.create_task(sweep(sweeper), name="sweep"))
     metrics.mark_started()
@@ -154,6 +157,9 @@ def _compose(settings: Settings, redis: Redis, installation: Installation) -> Se
         quarantine=Quarantine(redis, installation.shard_count),
         owntracks=OwnTracks(engine.catalog, registry, people),
         engine=engine,
+        dispatching=compose_dispatching(
+            settings, redis, installation, registry=registry, people=people, engine=engine
+        ),
     )
 
 

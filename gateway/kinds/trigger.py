@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import msgspec
+
 from gateway.kinds.fields import check_same_id, without_read_only
 from senders.message import parse_message
 from senders.model import InvalidMessage
 from triggers.model import InvalidTrigger
-from triggers.trigger import parse_trigger
+from triggers.trigger import Trigger, parse_trigger
 
 
 def parse(trigger_id: str, document: dict[str, Any]) -> dict[str, Any]:
@@ -26,3 +28,8 @@ def parse(trigger_id: str, document: dict[str, Any]) -> dict[str, Any]:
             pointer = f"/variants/{index}/message{error.pointer}"
             raise InvalidTrigger(pointer, error.detail) from None
     return document
+
+
+def read(stored: bytes) -> Trigger:
+    """A stored trigger."""
+    return parse_trigger(msgspec.json.decode(stored))
