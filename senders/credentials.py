@@ -283,11 +283,12 @@ def _check_webhook(credential: WebhookCredential) -> None:
             raise InvalidCredential(pointer("secrets", index), str(error)) from None
     if credential.url:
         _check_https("/url", credential.url)
-    for name in credential.headers:
+    for name, text in credential.headers.items():
         if not re.fullmatch(r"[A-Za-z0-9-]+", name) or name.lower() in _OWN_HEADERS:
             raise InvalidCredential(pointer("headers", name), "cannot be set")
         if name.lower().startswith("webhook-"):
             raise InvalidCredential(pointer("headers", name), "webhook-* headers are ours")
+        _check_header_text(pointer("headers", name), text)
 
 
 def _check_whatsapp(credential: WhatsAppCredential) -> None:

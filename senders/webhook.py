@@ -87,7 +87,7 @@ class WebhookSender:
 
     async def send(self, message: Rendered, target: Target) -> Outcome:
         """Send; see ``Sender``."""
-        url = target.address or self._credential.url
+        url = target.address or self._credential.url or self._credential.endpoint
         if not url:
             return Misconfigured("neither the target nor the credential has a URL")
         try:
