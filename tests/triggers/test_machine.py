@@ -44,6 +44,8 @@ NAN = (float("nan"), 10)
         ({"exit_confirmations": 1}, [(-50, 10), (50, 10)], ["enter@0", "exit@10"]),
         ({"exit_confirmations": 3}, [(-50, 10), *[(50, 10)] * 2], ["enter@0"]),
         ({"exit_confirmations": 3}, [(-50, 10), *[(50, 10)] * 3], ["enter@0", "exit@10"]),
+        ({"confirm_window_s": 10}, [(-5, 10), (-5, 10)], ["enter@0"]),
+        ({"confirm_window_s": 10}, [(-50, 10), (50, 10), (50, 10)], ["enter@0", "exit@10"]),
         ({"confirm_window_s": 9}, [(-5, 10), (-5, 10)], []),
         ({"confirm_window_s": 9}, [(-5, 10), (-5, 10), (-5, 10)], ["enter@20"]),
         ({"confirm_window_s": 9}, [(-50, 10), (50, 10), (50, 10)], ["enter@0"]),
