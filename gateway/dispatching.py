@@ -1,5 +1,6 @@
 """Composes dispatch for one process, and tells metrics and logs what it does."""
 
+import asyncio
 import os
 import socket
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from functools import cache
 
 from prometheus_client import Counter, Histogram
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from gateway import metrics
 from gateway.config import Settings
@@ -34,6 +36,8 @@ from triggers.budgets import SpendKey
 
 _log = get_logger(__name__)
 
+GAUGES_EVERY_S = 5.0
+
 
 @dataclass(slots=True)
 class Dispatching:
@@ -46,11 +50,27 @@ class Dispatching:
     registry: Registry
 
     async def run(self) -> None:
-        """Dispatch until ``stop``, then close the connections to providers."""
+        """Dispatch until canceled: what is in flight is finished first, the rest handed back."""
+        dispatch = asyncio.create_task(self.dispatcher.run())
+        gauges = asyncio.create_task(self._keep_gauges())
         try:
-            await self.dispatcher.run()
+            await asyncio.shield(dispatch)
+        except asyncio.CancelledError:
+            self.dispatcher.stop()
+            await dispatch
+            raise
         finally:
+            gauges.cancel()
             await self.senders.close()
+
+    async def _keep_gauges(self) -> None:
+        while True:
+            try:
+                await self.measure()
+                metrics.HEARTBEAT_AT.labels("dispatch").set_to_current_time()
+            except RedisError as error:
+                _log.warning("gauges_unread", error=str(error))
+            await asyncio.sleep(GAUGES_EVERY_S)
 
     async def measure(self) -> None:
         """Bring the gauges of the outbox up to date."""
@@ -62,10 +82,6 @@ class Dispatching:
         metrics.OUTBOX_OLDEST_AT.set(oldest / 1000)
         tenants = await self.registry.tenants_of("triggers")
         metrics.DEAD_LETTERS.set(sum([await self.dead.count(tenant) for tenant in tenants]))
-
-    def stop(self) -> None:
-        """Let ``run`` return when what is in flight has ended."""
-        self.dispatcher.stop()
 
 
 class Watch(Observer):

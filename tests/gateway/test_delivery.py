@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +123,9 @@ class World:
                         break
                     await asyncio.sleep(0.01)
         finally:
-            self.dispatching.stop()
-            await running
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
         return [(record["state"], record.get("reason", "")) for record in records]
 
     async def stream(self, name: str, field: bytes) -> list[dict[str, Any]]:
