@@ -26,9 +26,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from senders.apns import apns_payload
-from senders.credentials import encode_base64url, validate_credential
-from senders.fcm import fcm_payload
+from senders.credentials import validate_credential
+from senders.fcm_payload import fcm_payload
 from senders.http import build_client
+from senders.key_material import encode_base64url
 from senders.message import parse_message
 from senders.model import Rendered, Sender, Target
 from senders.network import NetworkPolicy

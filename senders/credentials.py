@@ -5,8 +5,6 @@ keys in a parsed credential have been loaded once. Documents are stored sealed
 (``senders/vault.py``) and never shown again: ``redact`` keeps what identifies, not what proves.
 """
 
-import base64
-import binascii
 import re
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,13 +12,10 @@ from typing import Any, Literal, get_args
 import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from senders.documents import convert, pointer
+from senders.key_material import encode_base64url, load_p256, load_pem, webhook_secret
 from senders.model import InvalidCredential
 from senders.network import ForbiddenUrlError, parse_origin
 
@@ -171,73 +166,22 @@ def to_document(credential: Credential) -> dict[str, Any]:
     return document
 
 
-def signing_key(credential: ApnsCredential) -> ec.EllipticCurvePrivateKey:
-    """The APNs key.
+def signing_key(credential: ApnsCredential | WebPushCredential) -> ec.EllipticCurvePrivateKey:
+    """The key that signs provider tokens or VAPID.
 
     Raises:
-        InvalidCredential: not a P-256 private key in PEM.
+        InvalidCredential: not a P-256 private key.
     """
-    key = _load_pem("/private_key", credential.private_key)
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-        raise InvalidCredential("/private_key", "must be a P-256 key, as in Apple's .p8 file")
-    return key
-
-
-def vapid_key(credential: WebPushCredential) -> ec.EllipticCurvePrivateKey:
-    """The VAPID key from PEM or from the base64url scalar.
-
-    Raises:
-        InvalidCredential: neither.
-    """
-    text = credential.private_key.strip()
-    if not text.startswith("-----"):
-        try:
-            scalar = decode_base64url(text)
-            if len(scalar) == 32:
-                return ec.derive_private_key(int.from_bytes(scalar), ec.SECP256R1())
-        except (ValueError, binascii.Error):
-            pass
-        raise InvalidCredential("/private_key", "must be PEM, or 32 bytes in base64url")
-    key = _load_pem("/private_key", text)
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-        raise InvalidCredential("/private_key", "must be a P-256 key (RFC 8292)")
-    return key
+    try:
+        return load_p256(credential.private_key)
+    except ValueError as error:
+        raise InvalidCredential("/private_key", str(error)) from None
 
 
 def vapid_public_key(credential: WebPushCredential) -> str:
     """The ``applicationServerKey`` that browsers subscribe with: 65 bytes in base64url."""
-    public = vapid_key(credential).public_key()
+    public = signing_key(credential).public_key()
     return encode_base64url(public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
-
-
-def webhook_secret(secret: str) -> bytes:
-    """The signing key inside a ``whsec_`` secret (Standard Webhooks 1.0.0).
-
-    Raises:
-        ValueError: not base64 of 24 to 64 bytes.
-    """
-    try:
-        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except binascii.Error:
-        raise ValueError("is not base64 after whsec_") from None
-    if not 24 <= len(key) <= 64:
-        raise ValueError(f"holds {len(key)} bytes; 24 to 64 are needed")
-    return key
-
-
-def decode_base64url(text: str) -> bytes:
-    """Bytes of base64url, with or without padding.
-
-    Raises:
-        ValueError: other characters.
-    """
-    raw = text.rstrip("=")
-    return base64.b64decode(raw + "=" * (-len(raw) % 4), altchars=b"-_", validate=True)
-
-
-def encode_base64url(data: bytes) -> str:
-    """Base64url without padding."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def _check_apns(credential: ApnsCredential) -> None:
@@ -258,13 +202,16 @@ def _check_fcm(credential: FcmCredential) -> None:
             "/service_account/token_uri",
             f"must be {GOOGLE_TOKEN_URI}; with `endpoint`, tokens come from its /token",
         )
-    key = _load_pem("/service_account/private_key", account.private_key)
+    try:
+        key = load_pem(account.private_key)
+    except ValueError as error:
+        raise InvalidCredential("/service_account/private_key", str(error)) from None
     if not isinstance(key, rsa.RSAPrivateKey):
         raise InvalidCredential("/service_account/private_key", "must be an RSA key")
 
 
 def _check_webpush(credential: WebPushCredential) -> None:
-    vapid_key(credential)
+    signing_key(credential)
     contact = credential.subject
     # Apple answers BadJwtToken to blanks, angle brackets and localhost.
     if not re.fullmatch(r"mailto:[^\s<>@]+@[^\s<>@]+|https://[^\s<>]+", contact):
@@ -366,13 +313,6 @@ def _authority(ca: str) -> str:
     except ValueError:
         raise InvalidCredential("/ca", "holds no PEM certificate") from None
     return ca
-
-
-def _load_pem(where: str, text: str) -> object:
-    try:
-        return load_pem_private_key(text.encode(), password=None)
-    except (ValueError, TypeError):
-        raise InvalidCredential(where, "is not an unencrypted private key in PEM") from None
 
 
 def _without_secrets(value: Any) -> Any:

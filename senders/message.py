@@ -13,7 +13,7 @@ import msgspec
 
 from senders import apns, webpush
 from senders.documents import convert, pointer
-from senders.fcm import OWN_DATA_KEYS, RESERVED_DATA_KEYS, RESERVED_DATA_PREFIXES
+from senders.fcm_payload import OWN_DATA_KEYS, RESERVED_DATA_KEYS, RESERVED_DATA_PREFIXES
 from senders.model import InvalidMessage, Provider
 from senders.templates import TemplateError, check, is_template
 

@@ -8,8 +8,8 @@ import msgspec
 from senders.apns import LIMIT_BYTES as APNS_LIMIT
 from senders.apns import apns_payload
 from senders.email import email_payload
-from senders.fcm import LIMIT_BYTES as FCM_LIMIT
-from senders.fcm import fcm_payload
+from senders.fcm_payload import LIMIT_BYTES as FCM_LIMIT
+from senders.fcm_payload import fcm_payload
 from senders.inbox import LIMIT_BYTES as INBOX_LIMIT
 from senders.inbox import inbox_item
 from senders.model import InvalidMessage, Rendered

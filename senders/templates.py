@@ -6,7 +6,7 @@ filter. Values are plain data; attributes of Python objects cannot be reached.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -197,7 +197,7 @@ def _check_size(name: str, value: Any) -> None:
     kind = type(value)  # isinstance would ask a strict undefined value, which refuses to answer
     if issubclass(kind, Undefined):
         return
-    if issubclass(kind, int) and abs(value) > MAX_NUMBER:
+    if kind is int and abs(value) > MAX_NUMBER:
         raise TemplateError(f"{name}: a number beyond {MAX_NUMBER:g}")
-    if issubclass(kind, Sized) and len(value) > MAX_VALUE_CHARS:
+    if hasattr(kind, "__len__") and len(value) > MAX_VALUE_CHARS:
         raise TemplateError(f"{name}: a value longer than {MAX_VALUE_CHARS}")

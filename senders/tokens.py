@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from senders.credentials import decode_base64url, encode_base64url
+from senders.key_material import decode_base64url, encode_base64url
 from senders.model import SenderError
 
 Kind = Literal["receipt", "action"]

@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from senders.credentials import WebhookCredential, webhook_secret
+from senders.credentials import WebhookCredential
 from senders.http import Http, UnansweredError, UnsentError
 from senders.inbox import item
+from senders.key_material import webhook_secret
 from senders.model import (
     Delivered,
     InvalidMessage,

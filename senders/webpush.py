@@ -14,7 +14,7 @@ from typing import Any
 import jwt
 import msgspec
 
-from senders.credentials import WebPushCredential, vapid_key, vapid_public_key
+from senders.credentials import WebPushCredential, signing_key, vapid_public_key
 from senders.http import Answer, Http, UnansweredError, UnsentError
 from senders.model import Delivered, InvalidMessage, Outcome, Rejected, Rendered, Target
 from senders.network import ForbiddenUrlError, Origin, parse_origin
@@ -156,7 +156,7 @@ class WebPushSender:
             InvalidCredential: its key cannot be read.
         """
         self._credential, self._http, self._clock_s = credential, http, clock_s
-        self._key = vapid_key(credential)
+        self._key = signing_key(credential)
         self._public_key = vapid_public_key(credential)
         self._signed: dict[Origin, tuple[str, float]] = {}
 

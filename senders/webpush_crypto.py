@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from senders.credentials import decode_base64url
+from senders.key_material import decode_base64url
 
 KEY_BYTES = 65  # an uncompressed P-256 point
 AUTH_BYTES = 16

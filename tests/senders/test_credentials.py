@@ -18,14 +18,12 @@ from hypothesis import strategies as st
 
 from senders.credentials import (
     TYPES,
-    decode_base64url,
-    encode_base64url,
     redact,
     to_document,
     validate_credential,
     vapid_public_key,
-    webhook_secret,
 )
+from senders.key_material import decode_base64url, encode_base64url, webhook_secret
 from senders.model import InvalidCredential
 from senders.sandbox.certificates import ensure_certificates
 

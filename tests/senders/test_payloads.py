@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from senders.apns import LIMIT_BYTES as APNS_LIMIT
 from senders.apns import apns_payload
 from senders.email import email_message
-from senders.fcm import LIMIT_BYTES as FCM_LIMIT
-from senders.fcm import fcm_payload
+from senders.fcm_payload import LIMIT_BYTES as FCM_LIMIT
+from senders.fcm_payload import fcm_payload
 from senders.inbox import inbox_item
 from senders.model import Action, Card, InvalidMessage, Media, Rendered
 from senders.payload import ELLIPSIS, Payload, collapse_id, merge

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from senders.credentials import webhook_secret
+from senders.key_material import webhook_secret
 from senders.retry_after import LONGEST_S, retry_after_s
 from senders.webhook import sign
 

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from senders.credentials import decode_base64url, encode_base64url
+from senders.key_material import decode_base64url, encode_base64url
 from senders.webpush_crypto import PLAINTEXT_BYTES, check_keys, decode_keys, encrypt
 
 CURVE = ec.SECP256R1()
