@@ -38,10 +38,11 @@ async def ingest(request: Call, format: FromPath[str]) -> Response[bytes]:  # no
     """Take what a stock app or receiver sends, and answer what it expects.
 
     Formats: `owntracks`, `overland`, `traccar` (also `osmand`), `transistor` (also `expo`),
-    `gpslogger` (also `homeassistant`, `phonetrack`, `colota`, `mauron85`), `minew`, `ruuvi`,
-    `raddec`, `shelly`, `advertisements`. The key goes into `Authorization` (Bearer, or Basic with
-    the key as password), or `?api_key=`; apps that take only a URL use `/i/{key}/{format}` or
-    `/i/{key}/{format}/{device}`. A record that cannot be read is listed at `/v1/quarantine`.
+    `gpslogger` (also `homeassistant`, `phonetrack`, `colota`, `mauron85`), `radar`; `minew`,
+    `ruuvi`, `raddec`, `shelly`, `advertisements`. The key goes into `Authorization` (Bearer, or
+    Basic with the key as password), or `?api_key=`; apps that take only a URL use
+    `/i/{key}/{format}` or `/i/{key}/{format}/{device}`. A record that cannot be read is listed at
+    `/v1/quarantine`.
     """
     return await _ingest(request, format)
 
@@ -132,7 +133,8 @@ async def _ingest(request: Call, name: str, device: str | None = None) -> Respon
         raise Problem("not-found", f"No format {name[:40]!r}. Known: {', '.join(FORMATS)}.")
     principal: Principal = request.scope["user"]
     posted = await _posted(request, principal, device)
-    if request.method in ("GET", "HEAD") and not (chosen.posts_by_query and posted.query):
+    is_post = request.method == "GET" and chosen.posts_by_query and posted.query
+    if request.method in ("GET", "HEAD") and not is_post:
         return _response(chosen.hello(principal.tenant))
     services: Services = request.app.state.services
     return _response(await take(services, principal, chosen, posted))

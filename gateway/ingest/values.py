@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.ingest.model import BadRecord
+from gateway.ingest.model import BadRecord, UnreadableBody
 from gateway.wire import Ping, Sighting
 
 SECONDS_BELOW = 1e11  # as seconds the year 5138, as milliseconds 1973
@@ -87,8 +87,11 @@ def instant(value: object) -> int | None:
         return round(found * 1000) if abs(found) < SECONDS_BELOW else round(found)
     if not isinstance(value, str) or len(value) > MAX_NUMBER_CHARS:
         return None
+    text = value.strip()
+    if "T" in text:
+        text = text.replace(" ", "+")  # an offset's sign in a query that was not escaped
     try:
-        moment = datetime.fromisoformat(value.strip())
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
     if moment.tzinfo is None:
@@ -168,6 +171,18 @@ def make_sighting(rssi: object, **rest: Any) -> Sighting:
         return msgspec.convert({**rest, "rssi_dbm": rssi_dbm}, Sighting)
     except msgspec.ValidationError as error:
         raise BadRecord(str(error)) from None
+
+
+def speed_unit(name: str | None, default: str) -> float:
+    """The m/s of one unit of speed.
+
+    Raises:
+        UnreadableBody: no such unit.
+    """
+    unit = SPEED_UNITS.get((name or default).lower())
+    if unit is None:
+        raise UnreadableBody(f"speed_unit is one of {', '.join(SPEED_UNITS)}; not {name!r}.")
+    return unit
 
 
 def first(record: Mapping[str, Any], *names: str) -> Any:
