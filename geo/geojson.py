@@ -183,7 +183,16 @@ def _positions(
             f"{pointer}/{len(line) - 1}",
             f"the ring is not closed: it must end where it starts, at {list(line[0])}",
         )
-    return tuple(_short_way(line, pointer, repairs, repair=repair)), repairs
+    return _near_home(_short_way(line, pointer, repairs, repair=repair), pointer), repairs
+
+
+def _near_home(line: list[Position], pointer: str) -> tuple[Position, ...]:
+    """The line moved by whole turns into -360..360; refuses what winds around more than once."""
+    west, east = min(lon for lon, _ in line), max(lon for lon, _ in line)
+    if east - west > 360.0 + 1e-9:
+        raise GeometryError(pointer, f"spans {east - west:g}° of longitude; 360 is the whole way")
+    turn = 360.0 * round((west + east) / 720.0) if west < -360.0 or east > 360.0 else 0.0
+    return tuple((lon - turn, lat) for lon, lat in line) if turn else tuple(line)
 
 
 def _is_closed(line: Sequence[Position]) -> bool:

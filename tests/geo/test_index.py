@@ -1,6 +1,7 @@
-"""The fence index answers as an obvious, slow reference would, wherever on Earth and however edited."""
+"""The fence index answers as an obvious, slow reference would, anywhere, however edited."""
 
 import threading
+from itertools import pairwise
 
 import h3
 import numpy as np
@@ -24,7 +25,7 @@ def star(rng, lat, lon, radius_m, vertices):
     lats = lat + np.degrees(r * np.sin(angles) / 6_371_008.8)
     lons = lon + np.degrees(r * np.cos(angles) / 6_371_008.8) / np.cos(np.radians(lat))
     ring = [*zip(lons.tolist(), lats.tolist(), strict=True)]
-    return tuple([*ring, ring[0]])
+    return (*ring, ring[0])
 
 
 def random_geometry(rng, lat, lon):
@@ -70,7 +71,7 @@ def reference(geometry, lat, lon):
         return distance_m(lat, lon, geometry.lat, geometry.lon) - geometry.radius_m
     best = np.full(len(lat), np.inf)
     for line in edge_lines(geometry):
-        for a, b in zip(line[:-1], line[1:], strict=True):
+        for a, b in pairwise(line):
             low, high = np.zeros(len(lat)), np.ones(len(lat))
             for _ in range(7):  # narrow to the best of 17 samples, again and again
                 t = low[:, None] + (high - low)[:, None] * np.linspace(0, 1, 17)
