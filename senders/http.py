@@ -23,16 +23,16 @@ from senders.network import NetworkPolicy, Origin, Resolve, parse_origin, resolv
 CONNECT_TIMEOUT_S = 5.0
 SEND_TIMEOUT_S = 15.0
 PING_INTERVAL_S = 15.0
+PING_TIMEOUT_S = 10.0
 PIN_S = 60.0  # how long a resolved address is used before the name is asked again
 MAX_ANSWER_BYTES = 65_536
 MAX_PINNED = 4096
 RENEW_PAUSE_S = 5.0
 
 # What hyper says when no connection came about, or the peer refused a stream before looking at it.
-# The class of the exception does not tell: a connection lost after writing is a ConnectError too.
+# The class of the exception does not tell: a connection lost or a keep-alive ping unanswered after
+# writing is a ConnectError or ConnectTimeoutError as well.
 _UNSENT = ("client error (Connect)", "refused stream", "refused before processing")
-
-
 _PLAIN = re.compile(r"https://[a-z0-9.-]+(:[0-9]+)?/")
 
 
@@ -95,7 +95,7 @@ def build_client(*, ca: str = "", pin: tuple[Origin, str] | None = None) -> Clie
         .timeout(timedelta(seconds=SEND_TIMEOUT_S))
         .pool_idle_timeout(timedelta(seconds=300))
         .http2_keep_alive_interval(timedelta(seconds=PING_INTERVAL_S))
-        .http2_keep_alive_timeout(timedelta(seconds=10))
+        .http2_keep_alive_timeout(timedelta(seconds=PING_TIMEOUT_S))
         .http2_keep_alive_while_idle(True)
         .http2_initial_stream_window_size(65_535)
         .tcp_nodelay(True)
@@ -231,11 +231,7 @@ async def _post(client: Client, url: str, headers: Mapping[str, str], body: byte
     try:
         async with request as response:
             return Answer(response.status, response.headers, await _read(response))
-    except (
-        failures.ConnectTimeoutError,
-        failures.PoolTimeoutError,
-        failures.BuilderError,
-    ) as error:
+    except failures.BuilderError as error:
         raise UnsentError(_reason(error)) from error
     except failures.RequestError as error:
         reason = _reason(error)

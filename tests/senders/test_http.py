@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
+from senders import http as http_module
 from senders.http import (
     MAX_ANSWER_BYTES,
     PIN_S,
@@ -80,6 +81,29 @@ def test_a_refused_connection_is_unsent() -> None:
         asyncio.run(run())
     assert "secret-token" not in str(caught.value)
     assert "refused" in str(caught.value)
+
+
+def test_a_peer_that_never_says_hello_is_unsent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TCP is there, TLS does not come about: the request was not written."""
+    monkeypatch.setattr(http_module, "CONNECT_TIMEOUT_S", 0.2)
+
+    async def run() -> None:
+        server = await asyncio.start_server(_silent, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        http = ProviderHttp()
+        try:
+            await http.post(f"https://127.0.0.1:{port}/", {}, b"body")
+        finally:
+            await http.close()
+            server.close()
+
+    with pytest.raises(UnsentError):
+        asyncio.run(run())
+
+
+async def _silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
 
 
 def test_a_lost_connection_after_writing_is_unanswered() -> None:
