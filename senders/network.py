@@ -60,9 +60,9 @@ class NetworkPolicy(msgspec.Struct, frozen=True):
     """What the operator allows beyond public https.
 
     ``allow_hosts`` are names whose addresses and ports are not judged; ``allow_networks`` are CIDR
-    ranges taken out of the blocked ones; ``allow_ports`` are the ports of URLs that come from
-    users; ``allow_loopback_endpoints`` lets a credential's own ``endpoint`` point at this machine
-    (the sandbox).
+    ranges taken out of the blocked ones (an address in one may have any port); ``allow_ports`` are
+    the ports of URLs that come from users; ``allow_loopback_endpoints`` lets a credential's own
+    ``endpoint`` point at this machine (the sandbox).
     """
 
     allow_hosts: frozenset[str] = frozenset()
@@ -87,10 +87,13 @@ class NetworkPolicy(msgspec.Struct, frozen=True):
         if origin.scheme != "https" and not self.allow_http:
             raise ForbiddenUrlError(f"only https is allowed, not {origin.scheme}")
         own = bool(endpoint) and origin == parse_origin(endpoint)
+        literal = _literal(origin.host)
+        if literal is not None:
+            if self._is_allowed(unmapped(literal)):
+                return origin
+            self._check(origin.host, literal, is_endpoint=own)
         if not own and origin.port not in self.allow_ports:
             raise ForbiddenUrlError(f"port {origin.port} is not allowed")
-        if (literal := _literal(origin.host)) is not None:
-            self._check(origin.host, literal, is_endpoint=own)
         return origin
 
     def check_addresses(self, host: str, addresses: Sequence[str], *, is_endpoint: bool) -> str:
@@ -106,12 +109,15 @@ class NetworkPolicy(msgspec.Struct, frozen=True):
                 self._check(host, ipaddress.ip_address(text), is_endpoint=is_endpoint)
         return addresses[0]
 
+    def _is_allowed(self, address: Address) -> bool:
+        networks = (ipaddress.ip_network(cidr, strict=False) for cidr in self.allow_networks)
+        return _within(address, tuple(networks))
+
     def _check(self, host: str, address: Address, *, is_endpoint: bool) -> None:
         address = unmapped(address)
         if is_endpoint and self.allow_loopback_endpoints and address.is_loopback:
             return
-        allowed = (ipaddress.ip_network(cidr) for cidr in self.allow_networks)
-        if _within(address, tuple(allowed)) or not _within(address, BLOCKED):
+        if self._is_allowed(address) or not _within(address, BLOCKED):
             return
         raise ForbiddenUrlError(
             f"{host} is at {address}, a private or special address; "

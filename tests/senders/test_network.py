@@ -114,8 +114,11 @@ def test_the_operator_allows_hosts_and_networks() -> None:
     assert Origin("https", "hooks", 9000) == policy.check_url("https://hooks:9000/")
     assert "10.9.9.9" == policy.check_addresses("hooks", ["10.9.9.9"], is_endpoint=False)
     assert "10.1.2.3" == policy.check_addresses("other", ["10.1.2.3"], is_endpoint=False)
+    assert 9000 == policy.check_url("https://10.1.2.3:9000/").port
     with pytest.raises(ForbiddenUrlError):
         policy.check_addresses("other", ["10.2.0.1"], is_endpoint=False)
+    with pytest.raises(ForbiddenUrlError, match="port"):
+        policy.check_url("https://8.8.8.8:9000/")
     assert "http" == NetworkPolicy(allow_http=True).check_url("http://x.example:443/").scheme
 
 
