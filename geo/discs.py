@@ -7,6 +7,8 @@ import numpy as np
 from geo.measure import arc_m, chord_squared
 from geo.model import F64, I64
 
+PAIRS_AT_ONCE = 16_384
+
 
 class Discs(NamedTuple):
     """Rows: x, y, z of the centre on the unit sphere, greatest squared chord, radius, reach."""
@@ -45,9 +47,16 @@ def _chord(row: F64, point: F64) -> F64:
     return out
 
 
-def near(discs: Discs, slot: I64, point: F64) -> tuple[I64, F64]:
-    """Which pairs lie within reach of the disc, and their signed distance to its edge."""
-    row = discs.row[slot]
-    squared = _chord(row, point)
-    kept = np.flatnonzero(squared <= row[:, 3])
-    return kept, arc_m(squared[kept]) - row[kept, 4]
+def near(discs: Discs, slot: I64, point: F64, which: I64) -> tuple[I64, F64]:
+    """Which pairs (slot, ``point[which]``) are within reach, and their distance to the edge.
+
+    Pairs are taken in pieces that stay in the processor's cache.
+    """
+    kept, distance = [], []
+    for start in range(0, max(len(slot), 1), PAIRS_AT_ONCE):
+        row = discs.row[slot[start : start + PAIRS_AT_ONCE]]
+        squared = _chord(row, point[which[start : start + PAIRS_AT_ONCE]])
+        some = np.flatnonzero(squared <= row[:, 3])
+        kept.append(some + start)
+        distance.append(arc_m(squared[some]) - row[some, 4])
+    return np.concatenate(kept), np.concatenate(distance)

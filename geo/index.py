@@ -59,6 +59,7 @@ class FenceIndex:
                 progress(done + len(batch))
         if parts:
             out._layers = [merged(parts) if len(parts) > 1 else parts[0]]
+            out._layers[0].plant()
         return out
 
     def __len__(self) -> int:
@@ -106,6 +107,8 @@ class FenceIndex:
             self._touched = []
             old = list(self._layers)
         joined = merged(old) if old else None
+        if joined is not None:
+            joined.plant()
         with self._lock:
             touched, self._touched = self._touched, None
             if joined is not None:
@@ -207,9 +210,15 @@ def _located(stack: list[Layer], lat: F64, lon: F64, start: int) -> Hits:
     order = np.argsort(cells)
     cells = cells[order]
     point = unit_vectors(lat, lon)
-    hits = _joined([layer.locate(cells, Points(order, lat, lon, point)) for layer in stack])
-    order = np.lexsort((hits.key, hits.point))
-    return Hits((hits.point + np.int32(start))[order], hits.key[order], hits.distance_m[order])
+    found = [layer.locate(cells, Points(order, lat, lon, point)) for layer in stack]
+    found = [part for part in found if len(part.point)] or found[:1]
+    point_at, key, distance_m = _joined(found)
+    if start:
+        point_at += np.int32(start)
+    if len(found) == 1:
+        return Hits(point_at, key, distance_m)
+    by_point = np.lexsort((key, point_at))
+    return Hits(point_at[by_point], key[by_point], distance_m[by_point])
 
 
 def _joined(parts: list[Hits]) -> Hits:

@@ -69,16 +69,19 @@ class Layer:
         return len(slot)
 
     def locate(self, cells: U64, points: Points) -> Hits:
-        """Hits in the order of the cells: ascending, and at least as fine as ``finest``."""
+        """Hits by point, then key. Cells are ascending and at least as fine as ``finest``."""
         at, slot, full = self._candidates(cells)
         at = points.order[at]
-        kept, distance = near(self.zones.discs, slot, points.vector[at])
+        kept, distance = near(self.zones.discs, slot, points.vector, at)
         at, slot = at[kept], slot[kept]
         self._exact(slot, full[kept], distance, points, at)
         hit = distance <= self.zones.discs.reach_m[slot]
         if self.dead_count:
             hit &= ~self.dead[slot]
-        return Hits(at[hit].astype(np.int32), self.keys[slot[hit]], distance[hit])
+        at, slot, distance = at[hit], slot[hit], distance[hit]
+        order = np.argsort((at << 32) | slot)  # slots ascend with keys
+        at, slot = at[order], slot[order]
+        return Hits(at.astype(np.int32), self.keys[slot], distance[order])
 
     def _candidates(self, cells: U64) -> tuple[I64, I64, Bools]:
         found = [table.find(cells) for table in self.cells]
@@ -112,6 +115,10 @@ class Layer:
         if len(shaped):
             out[shaped] = self.zones.shapes.signed_distance(shape[shaped], lat[shaped], lon[shaped])
         return out
+
+    def plant(self) -> None:
+        """Builds the trees now, rather than at the first question that needs them."""
+        _ = self.tree, self.cross_tree
 
     @cached_property
     def boxes(self) -> F64:
@@ -147,8 +154,7 @@ def merged(layers: Sequence[Layer]) -> Layer:
     for layer, kept_slots, start in zip(layers, alive, starts, strict=False):
         moved = np.full(len(layer.keys), -1, dtype=np.int64)
         moved[kept_slots] = place[start : start + len(kept_slots)]
-        for table in layer.cells:
-            piece = table.cover()
+        for piece in (piece for table in layer.cells for piece in table.covers()):
             slot = moved[piece.slot]
             kept = slot >= 0
             covers.append(type(piece)(piece.cell[kept], slot[kept], piece.full[kept]))

@@ -1,5 +1,6 @@
 """Which zones a cell can meet: sorted arrays, one table a resolution."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,8 @@ from geo.cells import ancestors
 from geo.cover import Cover
 from geo.model import I32, I64, U64, Bools
 from geo.shapes import expand
+
+CELLS_AT_ONCE = 200_000
 
 
 class CellTable(NamedTuple):
@@ -28,11 +31,14 @@ class CellTable(NamedTuple):
         which, entry = expand(first, self.first[at[hit] + 1] - first)
         return hit[which], self.entry[entry]
 
-    def cover(self) -> Cover:
-        """The entries again, as they were given."""
-        cell = np.repeat(self.cell, np.diff(self.first))
-        full = self.entry < 0
-        return Cover(cell, np.where(full, ~self.entry, self.entry).astype(np.int64), full)
+    def covers(self) -> Iterator[Cover]:
+        """The entries again, in pieces (so that no step holds up other threads for long)."""
+        for start in range(0, len(self.cell), CELLS_AT_ONCE):
+            first = self.first[start : start + CELLS_AT_ONCE + 1]
+            cell = np.repeat(self.cell[start : start + CELLS_AT_ONCE], np.diff(first))
+            entry = self.entry[first[0] : first[-1]].astype(np.int64)
+            full = entry < 0
+            yield Cover(cell, np.where(full, ~entry, entry), full)
 
 
 def tables(covers: list[Cover]) -> list[CellTable]:

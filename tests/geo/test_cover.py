@@ -64,7 +64,7 @@ def test_every_point_of_a_circle_has_an_ancestor_in_its_cover(radius_m, reach_m)
     layer = Layer.of(zones)
     counts = np.zeros(len(zones), dtype=int)
     for table in layer.cells:
-        cover = table.cover()
+        (cover,) = table.covers()
         np.add.at(counts, cover.slot, 1)
         lat, lon = centres(cover.cell[cover.full])
         slot = cover.slot[cover.full]
