@@ -46,13 +46,25 @@ class InvalidTarget(SenderError):
         self.detail = detail
 
 
+# What each provider's users call the address.
+OWN_WORDS = {
+    "apns": "token",
+    "fcm": "token",
+    "webpush": "endpoint",
+    "webhook": "url",
+    "whatsapp": "phone",
+    "sms": "phone",
+}
+
+
 def validate_target(provider: str, document: dict[str, Any]) -> Target:
     """Parse a target when it is registered.
 
     Args:
         provider: one of ``PROVIDERS``; a ``provider`` field in the document must agree.
-        document: decoded JSON: ``address`` and, where the provider has them, ``app``,
-            ``environment``, ``keys``.
+        document: decoded JSON: ``address`` (or the provider's own word for it, see
+            ``OWN_WORDS``) and, where the provider has them, ``app``, ``environment``, ``keys``. A
+            browser's ``PushSubscription`` may stand as it is, or under ``subscription``.
 
     Raises:
         InvalidTarget: the field and why.
@@ -61,6 +73,7 @@ def validate_target(provider: str, document: dict[str, Any]) -> Target:
         raise InvalidTarget("/provider", f"{provider!r} is not one of {', '.join(PROVIDERS)}")
     if document.get("provider", provider) != provider:
         raise InvalidTarget("/provider", f"is {document['provider']!r}, not {provider!r}")
+    document = _in_our_words(provider, document)
     known = {field: document[field] for field in document if field in Target.__struct_fields__}
     if unknown := document.keys() - known.keys():
         raise InvalidTarget(f"/{min(unknown)}", "is not a field of a target")
@@ -71,6 +84,19 @@ def validate_target(provider: str, document: dict[str, Any]) -> Target:
         where, _, detail = str(error).partition(": ")
         raise InvalidTarget(where, detail) from None
     return target
+
+
+def _in_our_words(provider: str, document: dict[str, Any]) -> dict[str, Any]:
+    subscription = document.get("subscription")
+    if provider == "webpush" and isinstance(subscription, dict):
+        rest = {name: value for name, value in document.items() if name != "subscription"}
+        document = {**subscription, **rest}
+    if provider == "webpush":
+        document = {name: v for name, v in document.items() if name != "expirationTime"}
+    own = OWN_WORDS.get(provider)
+    if own is None or own not in document or "address" in document:
+        return document
+    return {("address" if name == own else name): value for name, value in document.items()}
 
 
 def build_sender(

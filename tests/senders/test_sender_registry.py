@@ -65,3 +65,29 @@ def test_wrong_targets(provider: str, change: dict[str, Any], pointer: str, prob
         validate_target(provider, {**GOOD.get(provider, {}), **change})
     assert pointer == caught.value.pointer
     assert problem in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("provider", "document"),
+    [
+        ("fcm", {"token": "device-token-001"}),
+        ("apns", {"token": "ab" * 32, "app": "com.example.shop"}),
+        ("sms", {"phone": "+4915112345678"}),
+    ],
+)
+def test_an_address_may_be_called_as_its_provider_calls_it(provider: str, document: dict) -> None:
+    """Phone apps post tokens, not addresses."""
+    own = {k: v for k, v in document.items() if k in ("token", "phone")}
+    assert next(iter(own.values())) == validate_target(provider, document).address
+
+
+def test_a_browsers_subscription_stands_as_it_is() -> None:
+    """``PushSubscription.toJSON()`` is a target, plain or under ``subscription``."""
+    keys = {
+        "p256dh": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
+        "auth": "BTBZMqHH6r4Tts7J_aSIgg",
+    }
+    browser = {"endpoint": "https://push.example/x", "expirationTime": None, "keys": keys}
+    plain = validate_target("webpush", browser)
+    assert plain == validate_target("webpush", {"subscription": browser})
+    assert ("https://push.example/x", keys) == (plain.address, plain.keys)
