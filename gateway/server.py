@@ -88,6 +88,9 @@ def work(settings: Settings) -> None:
 
 def create() -> "Litestar":
     """The application of one serving process (the server's factory); settings by environment."""
+    # The fork has the parent's handlers, which would swallow a stop that comes while we load.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     from gateway.app import create_app
     from gateway.log import configure_logging
 

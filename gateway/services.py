@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from gateway import metrics
 from gateway.audit import Audit
 from gateway.auth import Authenticator
-from gateway.config import ConfigError, Settings
+from gateway.config import Settings
 from gateway.consents import ConsentLog
 from gateway.dispatching import Dispatching, compose_dispatching
 from gateway.engine import Engine, compose_engine
@@ -26,6 +26,7 @@ from gateway.history import History
 from gateway.installation import Installation, open_installation
 from gateway.keys import KeyStore
 from gateway.live import Live
+from gateway.log import get_logger
 from gateway.master_key import load_master_keys
 from gateway.merge import Merger
 from gateway.owntracks import OwnTracks
@@ -39,6 +40,12 @@ from gateway.sweep import Sweeper
 from gateway.tokens import JwtKey, TokenVerifier
 from gateway.worker import fire_timers, merge_indexes, sweep
 from senders.vault import Vault
+
+REDIS_START_WAIT_S = 30.0
+CANCEL_ROUNDS = 5
+CANCEL_WAIT_S = 2.0
+
+_log = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -77,14 +84,22 @@ class Services:
         """End background tasks, then connections; what was acknowledged is already stored."""
         self.health.stop()
         await self.engine.close()
-        for task in reversed(self.tasks):
-            task.cancel()
-        for task in reversed(self.tasks):
-            with suppress(asyncio.CancelledError):
-                await task
+        await self._end_tasks()
         with suppress(RedisError):
             await self.authenticator.write_used()
         await self.redis.aclose()
+
+    async def _end_tasks(self) -> None:
+        """Cancel until all have ended: a library may lose one cancellation, not several."""
+        pending = set(self.tasks)
+        for _ in range(CANCEL_ROUNDS):
+            if not pending:
+                return
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=CANCEL_WAIT_S)
+            for task in pending:
+                _log.warning("task_still_runs", task=task.get_name(), stack=str(task.get_stack()))
 
 
 async def build_services(settings: Settings) -> Services:
@@ -92,11 +107,11 @@ async def build_services(settings: Settings) -> Services:
 
     Raises:
         ConfigError: the settings do not fit the installation.
-        RedisError: Redis cannot be reached.
+        RedisError: Redis could not be reached for ``REDIS_START_WAIT_S``.
     """
     redis = open_redis(redis_url(settings), settings.redis_timeout_s)
     try:
-        installation = await open_installation(redis, settings.shards)
+        installation = await _open_installation(redis, settings.shards)
     except BaseException:
         await redis.aclose()
         raise
@@ -121,6 +136,18 @@ async def build_services(settings: Settings) -> Services:
         services.spawn(asyncio.create_task(sweep(sweeper), name="sweep"))
     metrics.mark_started()
     return services
+
+
+async def _open_installation(redis: Redis, shards: int) -> Installation:
+    """The installation; Redis may be starting again just now, so it gets some time to answer."""
+    deadline = time.monotonic() + REDIS_START_WAIT_S
+    while True:
+        try:
+            return await open_installation(redis, shards)
+        except (RedisError, OSError):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.1)
 
 
 def _compose(settings: Settings, redis: Redis, installation: Installation) -> Services:
@@ -169,17 +196,5 @@ async def _find_jwt_key(registry: Registry, tenant: str, key_id: str) -> JwtKey 
 
 
 def redis_url(settings: Settings) -> str:
-    """Where Redis is: the setting, else the private server of the data directory.
-
-    Raises:
-        ConfigError: no Redis is set and the private one does not run.
-    """
-    if settings.redis_url:
-        return settings.redis_url
-    private = PrivateRedis(settings.data_dir, settings.durability)
-    if not private.is_running():
-        raise ConfigError(
-            f"No Redis runs for {settings.data_dir}. Start `gateway serve` with this data "
-            "directory, or set redis_url."
-        )
-    return private.url
+    """Where Redis is: the setting, else the private server of the data directory."""
+    return settings.redis_url or PrivateRedis(settings.data_dir, settings.durability).url
