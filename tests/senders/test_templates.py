@@ -151,7 +151,8 @@ def test_plain_look_ups_are_liquid(source: str, values: dict[str, Any]) -> None:
 
 def _outcome(source: str, values: dict[str, Any]) -> str | None:
     try:
-        return fill(source, values)
+        # Liquid's output buffer turns carriage returns into line feeds
+        return fill(source, values).replace("\r\n", "\n").replace("\r", "\n")
     except TemplateError:
         return None
 
