@@ -28,7 +28,7 @@ from gateway.wire import Ping
 OK = Reply()
 RADAR_OK = json_reply({"meta": {"code": 200}, "events": [], "user": {}})
 
-_MANY = ("points", "locations", "replays", "data")
+_MANY = ("points", "locations", "replays")
 _DEVICE = ("device", "device_id", "deviceId", "deviceid", "id", "aid", "ser", "tid")
 _LAT = ("lat", "latitude")
 _LON = ("lon", "lng", "long", "longitude")
@@ -115,9 +115,11 @@ def _unwrapped(record: dict[str, Any]) -> dict[str, Any] | None:
     kind, inner = record.get("type"), record.get("data")
     if kind == "encrypted":
         raise BadRecord("the message is encrypted; turn encryption off for this address")
-    if not isinstance(kind, str) or not isinstance(inner, dict):
+    if not isinstance(kind, str) or not isinstance(inner, dict | list):
         return record
-    return inner if kind == "update_location" and "gps" in inner else None
+    if kind == "update_location" and isinstance(inner, dict) and "gps" in inner:
+        return inner
+    return None
 
 
 def _position(record: dict[str, Any]) -> tuple[Any, Any]:

@@ -17,15 +17,18 @@ def looks_like_json(body: bytes) -> bool:
 
 
 def read_json(body: bytes) -> Any:
-    """The decoded body.
+    """The decoded object or array.
 
     Raises:
-        UnreadableBody: it is no JSON.
+        UnreadableBody: it is no JSON, or a bare value.
     """
     try:
-        return msgspec.json.decode(body.lstrip(_SPACE))
+        document = msgspec.json.decode(body.lstrip(_SPACE))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableBody(f"The body is not JSON: {error}") from None
+    if not isinstance(document, dict | list):
+        raise UnreadableBody("The body is neither a JSON object nor an array.")
+    return document
 
 
 def read_form(body: bytes) -> dict[str, str]:

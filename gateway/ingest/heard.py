@@ -1,11 +1,11 @@
 """What all receivers' adapters share: one packet that was heard, and when by whose clock."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from gateway.ingest.model import BadRecord
 from gateway.ingest.values import instant, make_sighting, number
 from gateway.wire import CLOCK_STEP_MS, EARLIEST_AT, Sighting
+from geo.advertisement import parse_advertisement
 from geo.beacons import is_rssi
 
 MAX_ADVERTISEMENT_BYTES = 512
@@ -17,13 +17,15 @@ def heard(
     seen_at: int,
     *,
     address: object = None,
+    is_random: bool = False,
     advertisement: bytes | None = None,
     beacon: object = None,
     power_dbm: object = None,
 ) -> Iterable[Sighting]:
-    """The sighting; nothing where the strength is one that means that there was no measurement.
+    """The sighting; nothing where there was no measurement, or the sender names itself in no way.
 
-    The transmitter is the ``beacon``, else what the advertisement names, else its address.
+    The transmitter is the ``beacon``, else what the advertisement names, else its address unless
+    that ``is_random`` (phones change theirs every few minutes, so it names nobody).
 
     Raises:
         BadRecord: the packet cannot be read, and why.
@@ -31,15 +33,22 @@ def heard(
     rssi_dbm = number(rssi)
     if rssi_dbm is not None and not is_rssi(rssi_dbm):
         return ()
-    known: dict[str, Any] = {
-        "beacon": beacon,
-        "advertisement": advertisement.hex() if advertisement else None,
-        "address": address if isinstance(address, str) and address else None,
-        "measured_power_dbm": _power(power_dbm),
-    }
-    if not any(known[name] for name in ("beacon", "advertisement", "address")):
-        raise BadRecord("nothing names the transmitter")
-    sighting = make_sighting(rssi, receiver_id=receiver_id, seen_at=seen_at, **known)
+    if not (beacon or advertisement or address or is_random):
+        raise BadRecord("nothing names the transmitter: no address, no beacon, no advertisement")
+    if not beacon and advertisement:
+        for one in parse_advertisement(advertisement).beacons[:1]:
+            beacon, power_dbm = one.key, one.power_dbm
+    is_named = isinstance(address, str) and address and not is_random
+    if not beacon and not is_named:
+        return ()
+    sighting = make_sighting(
+        rssi,
+        receiver_id=receiver_id,
+        seen_at=seen_at,
+        beacon=beacon or None,
+        address=address if is_named else None,
+        measured_power_dbm=_power(power_dbm),
+    )
     return (sighting,)
 
 

@@ -30,7 +30,8 @@ _HEAD_BYTES = 14
 
 class _Packet(NamedTuple):
     receiver: str
-    address: str | None  # None: random, and thus no identity
+    address: str
+    is_random: bool
     rssi_dbm: int
     advertisement: bytes
 
@@ -106,6 +107,7 @@ def _parse_binary(posted: Posted) -> Parsed:
             packet.rssi_dbm,
             posted.received_at,
             address=packet.address,
+            is_random=packet.is_random,
             advertisement=packet.advertisement,
         )
 
@@ -144,7 +146,8 @@ def _packets(body: bytes, receiver: str) -> Iterator[_Packet | None]:
             at += size + 3
             yield _Packet(
                 receiver,
-                None if flags & _RANDOM_ADDRESS else address,
+                address,
+                bool(flags & _RANDOM_ADDRESS),
                 rssi - 256 if rssi > 127 else rssi,
                 data,
             )

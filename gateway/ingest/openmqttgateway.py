@@ -49,18 +49,12 @@ def _read(posted: Posted, record: dict[str, Any]) -> Iterable[Sighting]:
         posted.receiver(),
         record.get("rssi"),
         posted.received_at,
-        address=_address(record),
+        address=record.get("mac") or record.get("id"),  # the id may be the UUID, by setting
+        is_random=whole(record.get("mac_type")) not in (_PUBLIC, None),
         advertisement=_advertisement(record),
         beacon=beacon,
         power_dbm=record.get("txpower"),
     )
-
-
-def _address(record: dict[str, Any]) -> Any:
-    """The address, unless it is known to rotate. With ``presenceUseBeaconUuid`` it is ``mac``."""
-    if whole(record.get("mac_type")) not in (_PUBLIC, None) and not record.get("model"):
-        return None
-    return record.get("mac") or record.get("id")
 
 
 def _advertisement(record: dict[str, Any]) -> bytes | None:

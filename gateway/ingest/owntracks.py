@@ -18,11 +18,13 @@ from gateway.ingest.values import (
     instant,
     make_ping,
     make_sighting,
+    number,
     share,
     speed_mps,
     whole,
 )
 from gateway.wire import Ping, Sighting
+from geo.beacons import is_rssi
 
 NOTHING = json_reply([])
 # Messages of the apps that say nothing of a place.
@@ -71,8 +73,8 @@ def _read(posted: Posted, message: dict[str, Any]) -> Iterable[Ping | Sighting]:
     if kind == "transition":
         return () if message.get("lat") is None else (_location(posted, message),)
     if kind == "beacon":
-        return (_beacon(posted, message),)
-    if kind in _SILENT:
+        return _beacon(posted, message)
+    if str(kind) in _SILENT:
         return ()
     raise BadRecord(f"the _type {str(kind)[:40]!r} is not known")
 
@@ -97,19 +99,22 @@ def _location(posted: Posted, message: dict[str, Any]) -> Ping:
     )
 
 
-def _beacon(posted: Posted, message: dict[str, Any]) -> Sighting:
+def _beacon(posted: Posted, message: dict[str, Any]) -> Iterable[Sighting]:
     """Its ``tst`` is the time of the last position, so the time of receipt counts."""
+    if not is_rssi(number(message.get("rssi")) or 0):
+        return ()
     parts = {
         "uuid": str(message.get("uuid")),
         "major": whole(message.get("major")),
         "minor": whole(message.get("minor")),
     }
-    return make_sighting(
+    sighting = make_sighting(
         message.get("rssi"),
         device_id=device_of(posted, message.get("topic"), message.get("tid")),
         beacon=parts,
         seen_at=posted.received_at,
     )
+    return (sighting,)
 
 
 def _limits(posted: Posted) -> list[str]:

@@ -41,8 +41,7 @@ def _read(posted: Posted, record: dict[str, Any]) -> Iterable[Sighting]:
     if not isinstance(signature, list) or len(signature) > MOST_RECEIVERS:
         raise BadRecord("rssiSignature must be an array of the receivers that heard it")
     seen_at = seen_time(record.get("timestamp"), 0, posted.received_at)
-    is_address = record.get("transmitterIdType") in (_PUBLIC_ADDRESS, _UNKNOWN, None)
-    address = record.get("transmitterId") if is_address else None
+    is_random = record.get("transmitterIdType") not in (_PUBLIC_ADDRESS, _UNKNOWN, None)
     advertisement = _advertisement(record.get("packets"))
     found: list[Sighting] = []
     for decoding in map(as_object, signature):
@@ -50,7 +49,8 @@ def _read(posted: Posted, record: dict[str, Any]) -> Iterable[Sighting]:
             posted.receiver(decoding.get("receiverId")),
             decoding.get("rssi"),
             seen_at,
-            address=address,
+            address=record.get("transmitterId"),
+            is_random=is_random,
             advertisement=advertisement,
         )
     return found

@@ -48,13 +48,15 @@ def parse(posted: Posted) -> Parsed:
 def _records(document: Any) -> list[Any]:
     if isinstance(document, list):
         return document
+    if _is_record(document):
+        return [document]
     for name in (*_ROOTS, *document):
         inner = document.get(name)
         if isinstance(inner, list) and (name in _ROOTS or any(map(_is_record, inner))):
             return inner
-        if _is_record(inner):
+        if isinstance(inner, dict) and (name in _ROOTS or _is_record(inner)):
             return [inner]
-    if _is_record(document) or "event" in document or "eventType" in document:
+    if "event" in document or "eventType" in document:
         return [document]
     raise UnreadableBody("The body holds no location: neither `location` nor `coords` is in it.")
 

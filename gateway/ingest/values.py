@@ -16,7 +16,7 @@ from gateway.wire import Ping, Sighting
 
 SECONDS_BELOW = 1e11  # as seconds the year 5138, as milliseconds 1973
 MAX_ACCURACY_M, MAX_SPEED_MPS, MAX_ALTITUDE_M = 1e8, 1e5, 1e9
-KNOT_MPS = 0.514444
+KNOT_MPS = 1852 / 3600
 KMH_MPS = 1 / 3.6
 SPEED_UNITS = {"mps": 1.0, "kmh": KMH_MPS, "kn": KNOT_MPS, "mph": 0.44704}
 MAX_NUMBER_CHARS = 40
