@@ -23,6 +23,7 @@ from gateway.api import (
     sightings,
     stream,
     system,
+    transfer,
     triggers,
     users,
 )
@@ -35,6 +36,7 @@ MODULES: Sequence[ModuleType] = (
     sightings,
     ingest,
     custom_events,
+    transfer,
     geofences,
     beacons,
     receivers,

@@ -91,6 +91,11 @@ async def audited(
     await services_of(request).audit.record(caller.tenant, entry)
 
 
+def encoded(document: dict[str, Any]) -> bytes:
+    """The bytes that are stored: the same for equal documents, whatever the order of members."""
+    return msgspec.json.encode(document, order="sorted")
+
+
 def created(request: Call, body: Any, headers: dict[str, str]) -> Response[bytes]:
     """201 with the place of what was made."""
     location = {"Location": quote(request.scope["path"])}
@@ -121,7 +126,7 @@ async def write_one(
     stored = await registry.get(tenant, resource.kind, check_id(document_id))
     version = stored.version if stored else 0
     expected = expectation(request, version)
-    doc = msgspec.json.encode(resource.parse(request, document_id, posted))
+    doc = encoded(resource.parse(request, document_id, posted))
     try:
         document = await registry.put(
             tenant, resource.kind, document_id, doc, now=now, expected=expected
@@ -146,7 +151,7 @@ async def patch_one(request: Call, resource: Resource, document_id: str) -> Resp
             raise not_found(resource.noun, document_id)
         is_conditional = expectation(request, stored.version) is not None
         merged = merge_patch(resource.patchable(msgspec.json.decode(stored.doc)), changes)
-        doc = msgspec.json.encode(resource.parse(request, document_id, merged))
+        doc = encoded(resource.parse(request, document_id, merged))
         try:
             document = await registry.put(
                 tenant, resource.kind, document_id, doc, now=now_ms(), expected=stored.version

@@ -10,7 +10,6 @@ import difflib
 from typing import Any, NamedTuple
 
 import msgspec
-from geo.geojson import parse_geometry
 
 from gateway.kinds.fields import (
     InvalidDocument,
@@ -22,10 +21,12 @@ from gateway.kinds.fields import (
     convert,
     without_read_only,
 )
+from geo.geojson import parse_geometry
 from geo.model import Geometry, GeometryError
 from triggers.model import Policy
 
 MAX_PROPERTIES_BYTES = 65_536
+RESERVED_IDS = frozenset({"import", "export"})
 _MOVED = ("radius_m", "buffer_m")
 _MEMBERS = frozenset({"type", "id", "geometry", "properties", "bbox", *_MOVED})
 
@@ -78,6 +79,8 @@ def parse(geofence_id: str, document: dict[str, Any], *, repair: bool = False) -
     """
     document = without_read_only(document)
     check_same_id(document, geofence_id)
+    if geofence_id in RESERVED_IDS:
+        raise InvalidDocument("/id", f"{geofence_id!r} is the name of a route")
     _check_members(document)
     properties = _properties(document)
     known = _known(properties)
