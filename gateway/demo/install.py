@@ -2,12 +2,18 @@
 
 import base64
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from gateway.api_client import ApiClient
 from gateway.demo.receivers import first_news
@@ -16,6 +22,7 @@ from gateway.demo.world import Person, Town, device_document, user_document
 from senders.sandbox.process import SandboxProcess
 
 LIVE_TIMEOUT_S = 60.0
+PUTS_AT_ONCE = 8
 VAPID_SUBJECT = "mailto:demo@example.com"
 
 Advance = Callable[[int], None]
@@ -36,10 +43,16 @@ def install(stage: Stage, town: Town, people: Sequence[Person], advance: Advance
         StageError: it does not know the town after a long while.
     """
     api = ApiClient(stage.url, stage.key)
+
+    def put(one: Put) -> None:
+        api.call("PUT", one[0], json=one[1])
+        advance(1)
+
     try:
-        for path, document in _documents(stage.sandbox, town, people):
-            api.call("PUT", path, json=document)
-            advance(1)
+        with ThreadPoolExecutor(PUTS_AT_ONCE) as pool:
+            list(pool.map(put, _documents(stage.sandbox, town, people)))
+            # Last: what is live in the index then tells that all else is, too.
+            list(pool.map(put, _named("geofences", town.geofences)))
         _wait_until_live(api, town)
         api.call("POST", "/v1/events", json={"events": first_news(people)})
     finally:
@@ -52,8 +65,8 @@ def document_count(town: Town, people: Sequence[Person]) -> int:
     return 4 + 2 * len(people) + sum(len(one) for one in rest)
 
 
-def _documents(sandbox: SandboxProcess, town: Town, people: Sequence[Person]) -> Iterable[Put]:
-    """Everything to put; geofences last, for what is live then tells that all else is, too."""
+def _documents(sandbox: SandboxProcess, town: Town, people: Sequence[Person]) -> Iterator[Put]:
+    """Everything to put but the geofences."""
     vapid_key = ec.generate_private_key(ec.SECP256R1())
     for provider, document in _credentials(sandbox, town, vapid_key).items():
         yield f"/v1/credentials/{provider}", document
@@ -64,10 +77,14 @@ def _documents(sandbox: SandboxProcess, town: Town, people: Sequence[Person]) ->
             wanted = {"application_server_key": _public_key(vapid_key)}
             subscription = sandbox.call("POST", "subscriptions", wanted)
         yield f"/v1/devices/{person.device_id}", device_document(town, person, subscription)
-    kinds = (("receivers", town.receivers), ("beacons", town.beacons), ("triggers", town.triggers))
-    for kind, documents in (*kinds, ("geofences", town.geofences)):
-        for document in documents:
-            yield f"/v1/{kind}/{document['id']}", document
+    yield from _named("receivers", town.receivers)
+    yield from _named("beacons", town.beacons)
+    yield from _named("triggers", town.triggers)
+
+
+def _named(kind: str, documents: Iterable[dict[str, Any]]) -> Iterator[Put]:
+    for document in documents:
+        yield f"/v1/{kind}/{document['id']}", document
 
 
 def _credentials(
@@ -104,24 +121,17 @@ def _credentials(
 
 
 def _wait_until_live(api: ApiClient, town: Town) -> None:
-    """Wait for the last geofence to be found by nearness, which the index in memory answers."""
-    last = town.geofences[-1]
-    lon, lat = _any_point(last["geometry"])
+    """Wait until all geofences are found by nearness, which the index in memory answers."""
+    lon, lat = town.streets.point(town.streets.corners[0])
     deadline = time.monotonic() + LIVE_TIMEOUT_S
-    query = {"near": f"{lat},{lon}", "limit": 5}
+    query = {"near": f"{lat},{lon}", "limit": 1000}
+    wanted = {feature["id"] for feature in town.geofences}
     while time.monotonic() < deadline:
         found = api.call("GET", "/v1/geofences", params=query).json()["items"]
-        if any(item["id"] == last["id"] for item in found):
+        if wanted <= {item["id"] for item in found}:
             return
         time.sleep(0.1)
-    raise StageError(f"The gateway does not know {last['id']!r} {LIVE_TIMEOUT_S:g} s after its PUT.")
-
-
-def _any_point(geometry: dict[str, Any]) -> tuple[float, float]:
-    position = geometry["coordinates"]
-    while isinstance(position[0], list):
-        position = position[0]
-    return position[0], position[1]
+    raise StageError(f"The geofences are not live {LIVE_TIMEOUT_S:g} s after they were put.")
 
 
 def _pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
@@ -129,8 +139,6 @@ def _pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
 
 
 def _public_key(key: ec.EllipticCurvePrivateKey) -> str:
-    from cryptography.hazmat.primitives.serialization import PublicFormat
-
     point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     return base64.urlsafe_b64encode(point).rstrip(b"=").decode()
 

@@ -108,9 +108,7 @@ def uploads(town: Town, person: Person, pace: Pace, seed: int) -> Iterator[Post]
 
 def beacon_by_shop(beacons: Sequence[dict[str, Any]]) -> dict[str, str]:
     """The beacon at the till of each shop that has one."""
-    return {
-        zone["metadata"]["shop"]: zone["beacons"][0] for zone in beacons if zone.get("beacons")
-    }
+    return {zone["metadata"]["shop"]: zone["beacons"][0] for zone in beacons if zone.get("beacons")}
 
 
 def rssi_dbm(distance_to_m: float, rng: random.Random) -> float:

@@ -40,13 +40,13 @@ def reports(town: Town, people: Sequence[Person], pace: Pace, seed: int) -> Iter
                 )
             heard = {}
             until_s += interval_s
-        receiver_id = receivers.get(one.moment.shop or "")
-        if receiver_id is not None:
-            heard.setdefault(receiver_id, []).append(_sighting(receiver_id, one, pace))
+        hears = receivers.get(one.moment.shop or "")
+        if hears is not None:
+            heard.setdefault(hears, []).append(_sighting(hears, one, pace))
 
 
 def news(people: Sequence[Person], pace: Pace, seed: int) -> Iterator[Post]:
-    """What the shops' back end tells while the town is awake: carts left, orders ready, payments."""
+    """What the shops' back end tells all day: carts left, orders ready, orders paid."""
     rng = random.Random(f"{seed}/shops")
     at_s, number = 0.0, 0
     while True:
@@ -65,14 +65,16 @@ def news(people: Sequence[Person], pace: Pace, seed: int) -> Iterator[Post]:
 
 def first_news(people: Sequence[Person]) -> list[dict[str, Any]]:
     """The custom events with which the town's day begins."""
-    carts = [told(one, "cart_abandoned", f"cart-{one.number}", "") for one in people if one.has_cart]
+    carts = [
+        told(one, "cart_abandoned", f"cart-{one.number}", None) for one in people if one.has_cart
+    ]
     orders = [
         told(one, "order_ready", f"order-{one.number}", one.order) for one in people if one.order
     ]
     return carts + orders
 
 
-def told(person: Person, name: str, event_id: str, order: str) -> dict[str, Any]:
+def told(person: Person, name: str, event_id: str, order: str | None) -> dict[str, Any]:
     """A custom event of somebody."""
     event: dict[str, Any] = {"name": name, "user_id": person.user_id, "event_id": event_id}
     return event | {"properties": {"order": order}} if order else event
@@ -88,6 +90,6 @@ def _sighting(receiver_id: str, one: _Heard, pace: Pace) -> dict[str, Any]:
     return {
         "receiver_id": receiver_id,
         "beacon": one.person.transmitter,
-        "rssi_dbm": rssi_dbm(rng.uniform(1.0, 2.2), rng),
+        "rssi_dbm": rssi_dbm(rng.uniform(1.0, 2.0), rng),
         "seen_at": pace.recorded_at(one.at_s),
     }
