@@ -68,7 +68,10 @@ class DeliveryLog:
         await asyncio.gather(*(self._record(*item, now) for item in by_shard.items()))
         for settled, push in told:
             if settled.ending == "sent" and push.event.received_at:
-                metrics.TRIGGER_LATENCY.observe(max(0, now - push.event.received_at) / 1000)
+                # Waiting that was asked for (a delay, quiet hours) is no latency.
+                is_held = push.not_before > push.created_at
+                since = push.not_before if is_held else push.event.received_at
+                metrics.TRIGGER_LATENCY.observe(max(0, now - since) / 1000)
 
     async def drop_dead(self, told: Sequence[Told], now: int) -> None:
         """Drop the addresses that a provider called dead, wherever they are registered."""
