@@ -5,7 +5,7 @@ that cell, got by bit operations. An H3 parent is not exactly the union of its c
 ancestor is not always the cell that contains the point. Covers are therefore made of ancestors as
 well: ``REACH[r]`` bounds how far a point can lie from the centre of its ancestor at resolution r
 (1.0526 circumradii in the plane of the grid, stretched by the projection; measured at most 1.144
-average edges over 10 million points, taken as 1.17).
+average edges over two million points, taken as 1.17).
 """
 
 import h3
