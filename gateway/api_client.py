@@ -1,7 +1,7 @@
 """The gateway's own client, for the commands that talk to a running gateway."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import httpx
@@ -58,6 +58,21 @@ class ApiClient:
                 raise ApiError(_reason(answer))
             return answer
         raise AssertionError("unreachable")
+
+    def stream(self, path: str, params: dict[str, Any]) -> Iterator[bytes]:
+        """The pieces of a long answer.
+
+        Raises:
+            ApiError: the gateway answered a problem, could not be reached, or broke off.
+        """
+        try:
+            with self._client.stream("GET", path, params=params) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise ApiError(_reason(answer))
+                yield from answer.iter_bytes()
+        except httpx.TransportError as error:
+            raise ApiError(f"{self._client.base_url} cannot be read ({error}).") from None
 
     def close(self) -> None:
         """Close connections."""

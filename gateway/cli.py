@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from redis.exceptions import RedisError
 
 from gateway import __version__
 from gateway.config import (
@@ -30,6 +31,8 @@ _COMMANDS = {
     "doctor": "gateway.cli_doctor:doctor",
     "keys": "gateway.cli_keys:keys",
     "tenants": "gateway.cli_keys:tenants",
+    "import": "gateway.cli_transfer:import_",
+    "export": "gateway.cli_transfer:export",
     "replay": "gateway.cli_replay:replay",
     "bench": "gateway.cli_run:bench",
     "config": "gateway.cli_config:show_config",
@@ -78,8 +81,9 @@ class Commands(click.Group):
                 click.echo(f"Error: {problem}", err=True)
             ctx.exit(2)
         except RedisUnavailable as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(1)
+            fail(str(error))
+        except (RedisError, ConnectionError) as error:
+            fail(f"Redis cannot be used: {error}. Check redis_url, or run `gateway doctor`.")
 
 
 def fail(message: str) -> NoReturn:

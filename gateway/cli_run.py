@@ -44,7 +44,7 @@ def sandbox(host: str, port: int, data_dir: Path) -> None:
 @click.pass_context
 def demo(ctx: click.Context, check: bool) -> None:
     """Show everything at work: a city's shops, simulated phones, and the provider sandbox."""
-    from gateway.demo import run
+    from gateway.demo.run import run
 
     ctx.exit(run(check=check))
 
