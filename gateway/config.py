@@ -164,6 +164,23 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         int, _about("Pings a device may send at once.", "pings", ge=1)
     ] = 1000
 
+    mqtt_url: Annotated[
+        str,
+        _about(
+            "Broker whose messages are taken: `mqtt://user:password@host:port` or `mqtts://`. "
+            "Empty: none.",
+            secret=True,
+        ),
+    ] = ""
+    mqtt_tenant: Annotated[str, _about("The tenant that the broker's messages belong to.")] = ""
+    mqtt_topics: Annotated[
+        tuple[str, ...],
+        _about(
+            "What to subscribe to, as `<topic filter>=<format>`. Empty: the usual topics of "
+            "OwnTracks, OpenMQTTGateway, ESPresense and Ruuvi."
+        ),
+    ] = ()
+
     # Dispatch
     dispatch_concurrency: Annotated[
         int, _about("Pushes in flight in one process.", "pushes", ge=1, le=10_000)
