@@ -7,6 +7,7 @@ from litestar.handlers import BaseRouteHandler
 
 from gateway.api import (
     beacons,
+    console,
     credentials,
     custom_events,
     deliveries,
@@ -18,11 +19,13 @@ from gateway.api import (
     keys,
     pages,
     pings,
+    receipts,
     receivers,
     regions,
     sightings,
     stream,
     system,
+    tenants,
     transfer,
     triggers,
     users,
@@ -31,6 +34,7 @@ from gateway.api import (
 MODULES: Sequence[ModuleType] = (
     system,
     pages,
+    console,
     keys,
     pings,
     sightings,
@@ -49,6 +53,8 @@ MODULES: Sequence[ModuleType] = (
     deliveries,
     explain,
     regions,
+    receipts,
+    tenants,
 )
 
 ROUTES: Sequence[BaseRouteHandler] = [route for module in MODULES for route in module.ROUTES]

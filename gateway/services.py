@@ -6,8 +6,10 @@ and loops get this one object and make nothing themselves.
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import msgspec
 from redis.asyncio import Redis
@@ -23,6 +25,7 @@ from gateway.engine import Engine, compose_engine
 from gateway.forget import Eraser
 from gateway.health import Health
 from gateway.history import History
+from gateway.idempotency import KeptAnswers
 from gateway.installation import Installation, open_installation
 from gateway.keys import KeyStore
 from gateway.live import Live
@@ -34,6 +37,7 @@ from gateway.people import People
 from gateway.private_redis import PrivateRedis
 from gateway.quarantine import Quarantine
 from gateway.ratelimit import RateLimiter
+from gateway.receipts import Receipts
 from gateway.redis_client import open_redis
 from gateway.registry import Registry
 from gateway.sweep import Sweeper
@@ -46,6 +50,9 @@ CANCEL_ROUNDS = 5
 CANCEL_WAIT_S = 2.0
 
 _log = get_logger(__name__)
+
+if TYPE_CHECKING:
+    from gateway.mqtt import Subscriber
 
 
 @dataclass(slots=True)
@@ -71,6 +78,9 @@ class Services:
     merger: Merger
     history: History
     live: Live
+    answers: KeptAnswers
+    receipts: Receipts
+    link_keys: Sequence[bytes]
     engine: Engine
     dispatching: Dispatching
     started_at: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
@@ -109,6 +119,7 @@ async def build_services(settings: Settings) -> Services:
         ConfigError: the settings do not fit the installation.
         RedisError: Redis could not be reached for ``REDIS_START_WAIT_S``.
     """
+    subscriber = _subscriber(settings)
     redis = open_redis(redis_url(settings), settings.redis_timeout_s)
     try:
         installation = await _open_installation(redis, settings.shards)
@@ -134,8 +145,19 @@ async def build_services(settings: Settings) -> Services:
         services.spawn(asyncio.create_task(services.dispatching.run(), name="dispatch"))
         sweeper = Sweeper(redis, settings, services.registry, services.engine.catalog, shards)
         services.spawn(asyncio.create_task(sweep(sweeper), name="sweep"))
+    if subscriber is not None:
+        services.spawn(asyncio.create_task(subscriber.follow(services), name="mqtt"))
     metrics.mark_started()
     return services
+
+
+def _subscriber(settings: Settings) -> "Subscriber | None":
+    """Who takes a broker's messages, where one is set; an extra, so imported only then."""
+    if not settings.mqtt_url:
+        return None
+    from gateway.mqtt import Subscriber
+
+    return Subscriber(settings)
 
 
 async def _open_installation(redis: Redis, shards: int) -> Installation:
@@ -163,6 +185,9 @@ def _compose(settings: Settings, redis: Redis, installation: Installation) -> Se
         settings.device_token_max_ttl_s,
     )
     engine = compose_engine(settings, redis, installation, registry, people)
+    dispatching = compose_dispatching(
+        settings, redis, installation, registry=registry, people=people, engine=engine
+    )
     return Services(
         settings=settings,
         redis=redis,
@@ -181,12 +206,13 @@ def _compose(settings: Settings, redis: Redis, installation: Installation) -> Se
         merger=Merger(redis, people, consent_log, installation.shard_count),
         history=history,
         live=Live(history),
+        answers=KeptAnswers(redis, settings.idempotency_retention_s * 1000),
+        receipts=Receipts(redis, history, dispatching.outbox),
+        link_keys=master_keys,
         quarantine=Quarantine(redis, installation.shard_count),
         owntracks=OwnTracks(engine.catalog, registry, people),
         engine=engine,
-        dispatching=compose_dispatching(
-            settings, redis, installation, registry=registry, people=people, engine=engine
-        ),
+        dispatching=dispatching,
     )
 
 

@@ -34,6 +34,11 @@ class Answer(msgspec.Struct, forbid_unknown_fields=True):
 
 async def post_answer(request: Call, kind: Kind[Any], person_id: str) -> Response[bytes]:
     """Take an answer: log it, and make it hold from now on."""
+    services, tenant = services_of(request), caller_of(request).tenant
+    return await services.answers.once(request, tenant, lambda: _take(request, kind, person_id))
+
+
+async def _take(request: Call, kind: Kind[Any], person_id: str) -> Response[bytes]:
     given = convert(await object_body(request), Answer)
     asked = {"push": given.push, "location": given.location}
     patch = {name: value for name, value in asked.items() if value is not msgspec.UNSET}

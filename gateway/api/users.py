@@ -124,6 +124,11 @@ async def list_user_devices(request: Call, user_id: FromPath[str]) -> Response[b
 async def merge_user(request: Call, user_id: FromPath[str]) -> Response[bytes]:
     """Make another user part of this one: the stricter consents and caps of both hold."""
     services, tenant = services_of(request), caller_of(request).tenant
+    return await services.answers.once(request, tenant, lambda: _merge(request, user_id))
+
+
+async def _merge(request: Call, user_id: str) -> Response[bytes]:
+    services, tenant = services_of(request), caller_of(request).tenant
     other = convert(await object_body(request), Merge).from_user_id
     if check_id(user_id) == check_id(other, "/from"):
         raise InvalidDocument("/from", "is the user itself")

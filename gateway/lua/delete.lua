@@ -25,6 +25,11 @@ for at = 5, #ARGV, 2 do
   end
 end
 
+-- The set names tenants that have documents; where removals are remembered, it keeps those, too.
+if #changed > 0 and not KEYS[6] and redis.call('ZCARD', KEYS[2]) == 0 then
+  redis.call('SREM', KEYS[4], ARGV[2])
+end
+
 if #changed > 0 and KEYS[5] then
   local last = redis.call('XREVRANGE', KEYS[5], '+', '-', 'COUNT', 1)[1]
   redis.call('XADD', KEYS[5], 'MAXLEN', '~', 100000, '*', 'after', last and last[1] or '0-0',

@@ -1,7 +1,8 @@
 """Geofences in KML: one Placemark each (OGC KML 2.3, without network links).
 
 A Point, Polygon, LineString or MultiGeometry of Polygons; ``name``, ``description`` and
-ExtendedData become properties. Document types and entities are refused, so no file can expand or reach out.
+ExtendedData become properties. Document types and entities are refused, so that no file can expand
+or reach out.
 """
 
 import re

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.consents import ConsentLog
 from gateway.forget import Eraser
+from gateway.idempotency import KeptAnswers
 from gateway.merge import Merger
 from gateway.people import People
 
@@ -21,6 +22,7 @@ def client(api_client: Callable[..., Any]) -> Any:
     return api_client(
         [*devices.ROUTES, *users.ROUTES],
         people=lambda redis: People(redis, SHARDS),
+        answers=lambda redis: KeptAnswers(redis, 60_000),
         consent_log=lambda redis: ConsentLog(redis, SHARDS),
         eraser=lambda redis: Eraser(redis, People(redis, SHARDS), SHARDS),
         merger=lambda redis: Merger(
@@ -177,3 +179,22 @@ def test_another_tenant_sees_nothing(client: Any) -> None:
         assert 404 == client.get(f"{path}/consents", headers=other).status_code
         assert 200 == client.get(path).status_code
     assert [] == client.get("/v1/devices", headers=other).json()["items"]
+
+
+def test_an_idempotency_key_gives_the_same_answer(client: Any) -> None:
+    """The same request again is answered as before and done once; another one is refused."""
+    client.put("/v1/users/kim", json={})
+    given, key = {"push": True, "source": "x"}, {"Idempotency-Key": "k-1"}
+    path = "/v1/users/kim/consents"
+    first = client.post(path, json=given, headers=key)
+    again = client.post(path, json=given, headers=key)
+    assert (200, first.content) == (again.status_code, again.content)
+    assert "true" == again.headers["idempotent-replayed"]
+    assert 1 == len(client.get(path).json()["items"])
+    other = client.post(path, json={**given, "push": False}, headers=key)
+    assert (422, "/errors#idempotency-mismatch") == (other.status_code, other.json()["type"])
+    wrong = client.post(path, json={"source": 1}, headers={"Idempotency-Key": "k-2"})
+    assert 422 == wrong.status_code
+    right = client.post(path, json=given, headers={"Idempotency-Key": "k-2"})
+    assert 200 == right.status_code
+    assert 400 == client.post(path, json=given, headers={"Idempotency-Key": "x" * 256}).status_code
