@@ -41,12 +41,55 @@ def sandbox(host: str, port: int, data_dir: Path) -> None:
 
 @click.command("demo")
 @click.option("--check", is_flag=True, help="Run bounded, compare with an independent count.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".data/demo"),
+    help="Where everything is kept between runs. [default: .data/demo]",
+)
+@click.option("--fresh", is_flag=True, help="Begin with an empty data directory.")
+@click.option("--host", default="127.0.0.1", help="Where to listen. [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="[default: 8080 if free]")
+@click.option("--phones", type=click.IntRange(1, 999), default=200, help="[default: 200]")
+@click.option(
+    "--speed",
+    type=click.FloatRange(1, 60),
+    default=20.0,
+    help="How many times as fast as in life the town runs. [default: 20]",
+)
+@click.option("--seed", type=int, default=7, help="Of all chance. [default: 7]")
+@click.option("--duration-s", type=click.FloatRange(min=1), help="Stop by itself after so long.")
 @click.pass_context
-def demo(ctx: click.Context, check: bool) -> None:
+def demo(
+    ctx: click.Context,
+    *,
+    check: bool,
+    data_dir: Path,
+    fresh: bool,
+    host: str,
+    port: int,
+    phones: int,
+    speed: float,
+    seed: int,
+    duration_s: float | None,
+) -> None:
     """Show everything at work: a city's shops, simulated phones, and the provider sandbox."""
-    from gateway.demo.run import run
+    from gateway.demo import run as demonstration
 
-    ctx.exit(run(check=check))
+    if check:
+        ctx.exit(demonstration.check(seed=seed))
+    ctx.exit(
+        demonstration.run(
+            data_dir=data_dir,
+            fresh=fresh,
+            host=host,
+            port=port,
+            phones=phones,
+            speed=speed,
+            seed=seed,
+            duration_s=duration_s,
+        )
+    )
 
 
 @click.command("bench")

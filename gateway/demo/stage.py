@@ -40,7 +40,9 @@ class Stage:
     ``url`` and ``key`` are those of the gateway, ``sandbox`` is the providers' side.
     """
 
-    def __init__(self, folder: Path, *, port: int = 0, fresh: bool = False) -> None:
+    def __init__(
+        self, folder: Path, *, port: int = 0, host: str = HOST, fresh: bool = False
+    ) -> None:
         """Choose ports; ``port`` 0 means 8080 if it is free.
 
         Raises:
@@ -49,9 +51,10 @@ class Stage:
         if fresh:
             _clear(folder)
         self._folder = folder
-        self._port = port or free_port(8080)
+        self._host = host
+        self.port = port or free_port(8080)
         self._process: subprocess.Popen[bytes] | None = None
-        self.url = f"http://{HOST}:{self._port}"
+        self.url = f"http://{HOST}:{self.port}"
         self.key = ""
         self.sandbox = SandboxProcess(folder / "sandbox", free_port(9443))
 
@@ -91,7 +94,7 @@ class Stage:
     def _start_gateway(self) -> None:
         with (self._folder / LOG_FILE).open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                [*_GATEWAY, "serve", "--host", HOST, "--port", str(self._port),
+                [*_GATEWAY, "serve", "--host", self._host, "--port", str(self.port),
                  "--data-dir", str(self.data_dir), "--allowed-private-hosts", HOST],
                 env=_environment(), stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
@@ -132,7 +135,9 @@ class Stage:
         return made.stdout.strip()
 
     def _stop(self) -> None:
+        """End everything; whoever is in a hurry and signals again does not leave a half behind."""
         process, self._process = self._process, None
+        handlers = {number: signal.signal(number, signal.SIG_IGN) for number in _STOPS}
         try:
             if process is not None and process.poll() is None:
                 process.send_signal(signal.SIGTERM)
@@ -143,12 +148,15 @@ class Stage:
                     process.wait()
         finally:
             self.sandbox.stop()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     def _log_tail(self) -> str:
         text = (self._folder / LOG_FILE).read_text("utf-8", "replace")
         return "\n".join(text.splitlines()[-15:])
 
 
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 _GATEWAY = (sys.executable, "-m", "gateway.cli")
 
 
