@@ -333,20 +333,23 @@ def _escape(part: str) -> str:
     return part.replace("~", "~0").replace("/", "~1")
 
 
-def _response(request: Request[Any, Any, Any], problem: Problem, base_url: str) -> Response[bytes]:
-    request_id = request.scope.get("state", {}).get("request_id", "")
-    document = problem.document(base_url, f"urn:request:{request_id}")
+def answer_of(
+    problem: Problem, base_url: str, request_id: str
+) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of a problem's answer."""
     headers = dict(problem.headers)
     if problem.kind.is_retryable:
         headers.setdefault("Retry-After", "1")
     if problem.status == HTTPStatus.UNAUTHORIZED:
-        headers.setdefault("WWW-Authenticate", 'Bearer realm="gateway"')
-    return Response(
-        msgspec.json.encode(document),
-        status_code=problem.status,
-        media_type=MEDIA_TYPE,
-        headers=headers,
-    )
+        headers.setdefault("WWW-Authenticate", 'Bearer realm="gateway", Basic realm="gateway"')
+    document = problem.document(base_url, f"urn:request:{request_id}")
+    return problem.status, headers, msgspec.json.encode(document)
+
+
+def _response(request: Request[Any, Any, Any], problem: Problem, base_url: str) -> Response[bytes]:
+    request_id = request.scope.get("state", {}).get("request_id", "")
+    status, headers, body = answer_of(problem, base_url, request_id)
+    return Response(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def _own(exc: Any) -> Problem:

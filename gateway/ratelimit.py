@@ -54,6 +54,11 @@ class RateLimiter:
             "device", settings.rate_limit_device_per_s, settings.rate_limit_device_burst
         )
 
+    @property
+    def limits_devices(self) -> bool:
+        """Whether devices have a limit at all."""
+        return bool(self._device.per_s)
+
     async def spend_key(self, principal: Principal, cost: int = 1) -> dict[str, str]:
         """Take units from the caller's key; the headers that tell what is left.
 

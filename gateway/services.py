@@ -5,6 +5,7 @@ and loops get this one object and make nothing themselves.
 """
 
 import asyncio
+import gc
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -148,6 +149,9 @@ async def build_services(settings: Settings) -> Services:
     if subscriber is not None:
         services.spawn(asyncio.create_task(subscriber.follow(services), name="mqtt"))
     metrics.mark_started()
+    # What is loaded now stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
     return services
 
 

@@ -3,6 +3,7 @@
 The answer 202 is given after the commit. One bad ping never fails the batch.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,30 +43,45 @@ async def post_pings(request: Request[Any, Any, Any]) -> Response[bytes]:
     `rejected` and the others are taken. With `?wake_radius=true` and one device in the call, the
     answer tells how far that device can move before it can enter any geofence.
     """
-    services: Services = request.app.state.services
-    principal: Principal = request.scope["user"]
+    body = await take_pings(
+        request.app.state.services,
+        request.scope["user"],
+        await request.body(),
+        format_of(request.headers.get("content-type", "")),
+        wants_wake_radius=bool(request.query_params.get("wake_radius")),
+    )
+    return Response(body, status_code=202, media_type="application/json")
+
+
+async def take_pings(
+    services: Services,
+    principal: Principal,
+    body: bytes,
+    format_: Format,
+    *,
+    wants_wake_radius: bool = False,
+) -> bytes:
+    """Take the pings of a body; the answer's body, once everything in it is committed.
+
+    Raises:
+        Problem: nothing was taken.
+    """
     received_at = now_ms()
-    body, format_ = await request.body(), format_of(request)
     items, indexes, refusals = read_items(PINGS, body, format_)
+    await services.limits.spend_key(principal, max(1, len(items)))
     if principal.device_id is not None:
         items, indexes = _own(principal, items, indexes, refusals)
     else:
         await services.engine.users.note(principal.tenant, items, received_at)
     tally = await accept_pings(services, principal.tenant, items, indexes, refusals, received_at)
-    refuse_single(PINGS, body, format_, refusals)
-    wake_radius_m = None
-    if items and request.scope["query_string"] and request.query_params.get("wake_radius"):
-        wake_radius_m = _wake_radius(services, principal.tenant, items)
-    return Response(
-        _encode(_answer(tally, refusals, wake_radius_m)),
-        status_code=202,
-        media_type="application/json",
-    )
+    if refusals:
+        refuse_single(PINGS, body, format_, refusals)
+    wake_radius_m = _wake_radius(services, principal.tenant, items) if wants_wake_radius else None
+    return _encode(_answer(tally, refusals, wake_radius_m))
 
 
-def format_of(request: Request[Any, Any, Any]) -> Format:
-    """How the body is encoded: MessagePack if the content type says so, else JSON."""
-    content_type = request.headers.get("content-type", "")
+def format_of(content_type: str) -> Format:
+    """How a body is encoded: MessagePack if the content type says so, else JSON."""
     return "msgpack" if content_type.partition(";")[0].strip().lower() in MSGPACK else "json"
 
 
@@ -110,6 +126,7 @@ async def accept_pings(
     Raises:
         Problem: ``overloaded`` or ``unavailable``; then nothing is acknowledged.
     """
+    pings, indexes = await _within_limits(services, tenant, pings, indexes, refusals)
     pings, indexes = await services.engine.consent.apply(tenant, pings, indexes, refusals)
     columns, impossible = to_columns(pings, indexes, received_at)
     refusals += impossible
@@ -127,6 +144,26 @@ async def accept_pings(
         },
     )
     return tally
+
+
+async def _within_limits(
+    services: Services,
+    tenant: str,
+    pings: Sequence[Ping],
+    indexes: Sequence[int],
+    refusals: list[Refusal],
+) -> tuple[Sequence[Ping], Sequence[int]]:
+    """The pings of devices within their limit; those of others are refused one by one."""
+    if not services.limits.limits_devices:
+        return pings, indexes
+    over = await services.limits.spend_devices(tenant, Counter(p.device_id for p in pings))
+    if not over:
+        return pings, indexes
+    kept = [i for i, ping in enumerate(pings) if ping.device_id not in over]
+    for ping, index in zip(pings, indexes, strict=True):
+        if ping.device_id in over:
+            refusals.append(Refusal(index, "rate-limited", over[ping.device_id].detail))
+    return [pings[i] for i in kept], [indexes[i] for i in kept]
 
 
 async def submitted(intake: Any, post_: Any) -> Tally:
@@ -177,6 +214,7 @@ def _answer(tally: Tally, refusals: list[Refusal], wake_radius_m: int | None) ->
 
 
 def _wake_radius(services: Services, tenant: str, pings: Sequence[Ping]) -> int | None:
+    """How far the one device of these pings can move before it can enter any geofence."""
     if len({ping.device_id for ping in pings}) != 1:
         return None
     latest = max(pings, key=lambda ping: to_ms(ping.recorded_at))

@@ -32,8 +32,10 @@ async def post_sightings(request: Request[Any, Any, Any]) -> Response[bytes]:
     services: Services = request.app.state.services
     principal: Principal = request.scope["user"]
     received_at = now_ms()
-    body, format_ = await request.body(), format_of(request)
+    body = await request.body()
+    format_ = format_of(request.headers.get("content-type", ""))
     items, indexes, refusals = read_items(SIGHTINGS, body, format_)
+    await services.limits.spend_key(principal, max(1, len(items)))
     tally, ignored = await accept_sightings(
         services, principal, items, indexes, refusals, received_at
     )
