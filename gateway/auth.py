@@ -8,6 +8,8 @@ Model: every route is closed unless it says otherwise in its ``opt``:
 * ``adapter``: a stock app's route, which also takes HTTP Basic (password = key), a key in the path
   parameter ``token`` or in the query parameter ``api_key``, and a bare key as ``Authorization``.
 
+Without any of these, a session cookie of the console counts (see ``gateway/session.py``).
+
 The tenant comes from the credential and from nowhere else.
 """
 
@@ -17,7 +19,7 @@ import binascii
 import secrets
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from litestar.connection import ASGIConnection
@@ -27,7 +29,11 @@ from gateway import metrics
 from gateway.errors import Problem
 from gateway.keys import KeyRecord, KeyStore, digest_of, kid_of
 from gateway.log import get_logger
+from gateway.session import COOKIE, credential_in_cookie
 from gateway.tokens import TokenError, TokenVerifier, looks_like_token
+
+if TYPE_CHECKING:  # it needs Principal
+    from gateway.ratelimit import RateLimiter
 
 _log = get_logger(__name__)
 
@@ -248,9 +254,13 @@ async def authorize(
         _in_url(connection) if takes_basic else None,
         takes_basic=takes_basic,
     )
+    services = connection.app.state.services
+    if credential is None and COOKIE in connection.cookies:
+        now = time.time_ns() // 1_000_000
+        credential = credential_in_cookie(connection, services.vault, now)
     if credential is None:
         raise _missing(takes_basic)
-    authenticator: Authenticator = connection.app.state.services.authenticator
+    authenticator: Authenticator = services.authenticator
     try:
         principal = await authenticator.authenticate(credential)
     except Problem as problem:
@@ -260,6 +270,9 @@ async def authorize(
     if principal.device_id is not None and not opt.get("device_tokens"):
         raise Problem("forbidden", "Device tokens are for intake and receipts only. Use a key.")
     principal.require(*_scopes(opt.get("scope")))
+    if not (opt.get("device_tokens") or takes_basic):  # intake spends for each ping
+        limits: RateLimiter = connection.app.state.services.limits
+        await limits.spend_key(principal)
     connection.scope["user"] = principal
 
 

@@ -142,6 +142,26 @@ def list_tenants(settings: Settings, as_json: bool) -> None:
     click.echo(msgspec.json.encode(found).decode() if as_json else "\n".join(found))
 
 
+@tenants.command("delete")
+@click.argument("tenant")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@setting_flags(*WHERE)
+def delete_tenant(settings: Settings, tenant: str, yes: bool) -> None:
+    """Delete a tenant with everything kept of it: keys, configuration, devices, events."""
+    from gateway.tenant_removal import remove_tenant
+
+    try:
+        check_tenant(tenant)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if not yes:
+        click.confirm(f"Delete tenant {tenant} and all its data for good?", abort=True, err=True)
+    removed = with_redis(settings, lambda client: remove_tenant(client, tenant, _now_ms()))
+    if not removed:
+        fail(f"There is no tenant {tenant!r}. See `gateway tenants list`.")
+    click.echo(f"Tenant {tenant} is gone ({removed} entries).", err=True)
+
+
 def _row(key: StoredKey) -> dict[str, object]:
     record = key.record
     return {

@@ -27,11 +27,12 @@ def _restore_logging() -> Any:
 @pytest.mark.parametrize(
     ("text", "hidden"),
     [
-        (f"GET /ingest/owntracks/t/{KEY}?x=1", KEY),
-        ("/ingest/traccar/t/my-own-token/x", "my-own-token"),
+        (f"GET /i/{KEY}/owntracks?x=1", KEY),
+        ("/i/my-own-token/traccar", "my-own-token"),
         (f"Authorization: Bearer {JWT}", JWT),
         ("https://user:pass@host/path", "user:pass"),
         ("/x?token=abc&y=1", "abc"),
+        ("/ingest/traccar?api_key=abc&y=1", "abc"),
         ("/v1/actions/s3cr3t", "s3cr3t"),
         (f"two {KEY} and {JWT}", KEY),
     ],
