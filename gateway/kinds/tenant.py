@@ -3,8 +3,6 @@
 import re
 from typing import Any
 
-import msgspec
-
 from gateway.kinds.fields import InvalidDocument, check_policy, without_read_only
 from triggers.tenant import parse_tenant_rules
 
@@ -25,15 +23,12 @@ def check_name(name: str) -> str:
 
 
 def parse(document: dict[str, Any]) -> dict[str, Any]:
-    """The stored form of posted settings.
+    """The stored form of posted settings: as posted.
 
     Raises:
         InvalidTrigger: the field that is wrong, by JSON pointer.
         InvalidDocument: a number of the policy that cannot be.
     """
-    rules = parse_tenant_rules(
-        {name: value for name, value in without_read_only(document).items() if name != "id"}
-    )
-    check_policy(rules.policy)
-    stored: dict[str, Any] = msgspec.to_builtins(rules)
+    stored = {name: value for name, value in without_read_only(document).items() if name != "id"}
+    check_policy(parse_tenant_rules(stored).policy)
     return stored
