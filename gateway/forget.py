@@ -14,7 +14,9 @@ import msgspec
 
 from gateway.document import Client
 from gateway.people import People
+from gateway.quarantine import quarantine_key
 from gateway.sharding import shard_tag, subject_field
+from gateway.told import USER_MARK
 
 STREAMS = ("events", "decisions", "deliveries", "dead", "history")
 LANES = ("transactional", "marketing")
@@ -71,7 +73,9 @@ class Eraser:
         erased = int(device is not None)
         erased += await self.forget_position(tenant, device_id)
         erased += await self._delete_named(tenant, shard, "devices", device_id)
-        erased += await self._forget_streams(tenant, [shard], Trace(device_id=device_id))
+        trace = Trace(device_id=device_id)
+        erased += await self._forget_streams(tenant, [shard], trace)
+        erased += await self._forget_entries(quarantine_key(tenant, self._shard_count), trace)
         return erased + await self._forget_budgets(tenant, f"device:{device_id}")
 
     async def forget_user(self, tenant: str, user_id: str, *, now: int) -> int:
@@ -81,8 +85,12 @@ class Eraser:
         erased = int(stored is not None) + len(unlinked)
         shard = self._people.shard(tenant, user_id)
         erased += await self._delete_named(tenant, shard, "users", user_id)
+        # What was told of the user without a device stands under this mark, in the user's shard.
+        told_of = f"{USER_MARK}{user_id}"
+        erased += await self._delete_named(tenant, shard, "users", told_of)
         every = list(range(self._shard_count))
-        erased += await self._forget_streams(tenant, every, Trace(user_id=user_id))
+        trace = Trace(device_id=told_of, user_id=user_id)
+        erased += await self._forget_streams(tenant, every, trace)
         return erased + await self._forget_budgets(tenant, f"user:{user_id}")
 
     async def forget_position(self, tenant: str, device_id: str) -> int:

@@ -60,7 +60,12 @@ class Quarantine:
         pipe = self._client.pipeline(transaction=True)
         for one in bad[:MOST_KEPT_PER_CALL]:
             entry = Quarantined(
-                received_at, format_, one.reason, _shown(one.raw), device_id, receiver_id
+                received_at,
+                format_,
+                one.reason,
+                _shown(one.raw),
+                getattr(one.raw, "device_id", None) or device_id,
+                getattr(one.raw, "receiver_id", None) or receiver_id,
             )
             pipe.xadd(key, {"q": msgspec.json.encode(entry)}, maxlen=MOST_KEPT, approximate=True)
         pipe.expire(key, LIFETIME_S)
@@ -83,7 +88,12 @@ class Quarantine:
         return int((await pipe.execute())[0])
 
     def _key(self, tenant: str) -> str:
-        return f"{shard_tag(shard_of(tenant.encode(), self._shard_count))}:quarantine:{tenant}"
+        return quarantine_key(tenant, self._shard_count)
+
+
+def quarantine_key(tenant: str, shard_count: int) -> str:
+    """Where a tenant's quarantine is."""
+    return f"{shard_tag(shard_of(tenant.encode(), shard_count))}:quarantine:{tenant}"
 
 
 def _shown(raw: Any) -> str:

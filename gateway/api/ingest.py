@@ -7,7 +7,7 @@ limits are 503; 4xx is for credentials and for bodies of which nothing can be re
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from litestar import Request, Response, delete, get, post, route
@@ -29,7 +29,7 @@ from gateway.wire import Refusal
 
 Call = Request[Any, Any, Any]
 NOT_OURS = frozenset({"api_key", "device", "speed_unit"})  # query fields that are for the gateway
-RETRY_AFTER_S = 30
+RETRY_AFTER_S = "30"
 OPT = {"adapter": True, "scope": ("ingest", "receiver"), "device_tokens": True}
 
 
@@ -71,42 +71,44 @@ async def take(services: Services, principal: Principal, chosen: Format, posted:
 async def _commit(
     services: Services, principal: Principal, chosen: Format, posted: Posted, parsed: Parsed
 ) -> None:
-    tenant, bad = principal.tenant, list(parsed.bad)
     if parsed.pings or any(sighting.device_id for sighting in parsed.sightings):
         principal.require("ingest")
-    await _spend(services, principal, parsed)
+    await _spend(services, principal, len(parsed.pings) + len(parsed.sightings))
+    bad = list(parsed.bad)
+    refusals: list[Refusal] = []
+    indexes = range(len(parsed.pings))
     if parsed.pings:
-        refusals: list[Refusal] = []
-        indexes = range(len(parsed.pings))
-        await accept_pings(services, tenant, parsed.pings, indexes, refusals, posted.received_at)
-        bad += _refused(parsed.pings, refusals)
-    if parsed.sightings:
-        refusals = []
-        indexes = range(len(parsed.sightings))
-        await accept_sightings(
-            services, principal, parsed.sightings, indexes, refusals, posted.received_at
+        await accept_pings(
+            services, principal.tenant, parsed.pings, indexes, refusals, posted.received_at
         )
-        bad += _refused(parsed.sightings, refusals)
-    await _quarantine(services, tenant, chosen, posted, bad)
+        bad += _refused(parsed.pings, refusals)
+    unheard: list[Refusal] = []
+    indexes = range(len(parsed.sightings))
+    if parsed.sightings:
+        await accept_sightings(
+            services, principal, parsed.sightings, indexes, unheard, posted.received_at
+        )
+        bad += _refused(parsed.sightings, unheard)
+    await _quarantine(services, principal.tenant, chosen, posted, bad)
+    for refusal in refusals:
+        if refusal.type == "rate-limited":
+            raise _slower(refusal.detail)
 
 
-async def _spend(services: Services, principal: Principal, parsed: Parsed) -> None:
-    """Rate limits, as 503: the apps would lose what is answered with 429."""
+async def _spend(services: Services, principal: Principal, cost: int) -> None:
     try:
-        cost = len(parsed.pings) + len(parsed.sightings)
         await services.limits.spend_key(principal, max(1, cost))
-        counts: dict[str, int] = {}
-        for ping in parsed.pings:
-            counts[ping.device_id] = counts.get(ping.device_id, 0) + 1
-        for limited in (await services.limits.spend_devices(principal.tenant, counts)).values():
-            raise limited
     except Problem as problem:
-        wait_s = problem.headers.get("Retry-After", str(RETRY_AFTER_S))
-        raise Problem("overloaded", problem.detail, headers={"Retry-After": wait_s}) from None
+        raise _slower(problem.detail, problem.headers.get("Retry-After")) from None
 
 
-def _refused(items: Any, refusals: list[Refusal]) -> list[Bad]:
-    """What intake itself refused. Nothing is kept of people who do not want to be located."""
+def _slower(detail: str, retry_after_s: str | None = None) -> Problem:
+    """A limit, as 503: apps lose what is answered with 429. What was taken is a duplicate later."""
+    return Problem("overloaded", detail, headers={"Retry-After": retry_after_s or RETRY_AFTER_S})
+
+
+def _refused(items: Sequence[Any], refusals: list[Refusal]) -> list[Bad]:
+    """What intake could not read. Of people who do not want to be located nothing is kept."""
     return [
         Bad(items[refusal.index], refusal.detail)
         for refusal in refusals
