@@ -90,6 +90,18 @@ class Services:
     def spawn(self, task: asyncio.Task[None]) -> None:
         """Keep a background task until ``close`` ends it."""
         self.tasks.append(task)
+        task.add_done_callback(_tell_if_failed)
+
+    async def loops_run(self) -> str:
+        """How many background tasks run; a check of readiness.
+
+        Raises:
+            RuntimeError: one has ended.
+        """
+        ended = [task.get_name() for task in self.tasks if task.done()]
+        if ended:
+            raise RuntimeError(f"{', '.join(ended)} ended; restart this process")
+        return f"{len(self.tasks)} running"
 
     async def close(self) -> None:
         """End background tasks, then connections; what was acknowledged is already stored."""
@@ -113,6 +125,11 @@ class Services:
                 _log.warning("task_still_runs", task=task.get_name(), stack=str(task.get_stack()))
 
 
+def _tell_if_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        _log.error("task_failed", task=task.get_name(), exc_info=error)
+
+
 async def build_services(settings: Settings) -> Services:
     """Connect and compose; the caller closes.
 
@@ -134,6 +151,7 @@ async def build_services(settings: Settings) -> Services:
         return "answers"
 
     services.health.add("redis", redis_answers)
+    services.health.add("loops", services.loops_run)
     await services.health.check_all()
     services.spawn(asyncio.create_task(services.health.watch(), name="health"))
     services.spawn(asyncio.create_task(services.authenticator.follow(), name="keys"))
