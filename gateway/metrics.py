@@ -165,7 +165,9 @@ STREAM_DROPPED = _counter("stream_dropped", "Events that a slow stream client mi
 HEARTBEAT_AT = _gauge(
     "heartbeat_timestamp_seconds", "When a background loop last ran.", "max", stage=LOOPS
 )
-FAILURES = _counter("failures", "Faults of the gateway itself, by where.", where=("http", "mqtt", *LOOPS))
+FAILURES = _counter(
+    "failures", "Faults of the gateway itself, by where.", where=("http", "mqtt", *LOOPS)
+)
 BUILD_INFO = _gauge("build_info", "Always 1; the labels tell.", "max", version=(), python=())
 STARTED_AT = _gauge("start_timestamp_seconds", "When the newest serving process started.", "max")
 
