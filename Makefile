@@ -5,19 +5,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install run demo test check lint types imports docs bench clean lock
+.PHONY: help install run demo test check lint types imports docs js bench clean lock
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Set up .venv with the pinned requirements
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock pyproject.toml gateway/console/package-lock.json
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Set PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned requirements into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-binary http-ece -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m gateway.console_setup
 	@touch $@
 
 run: install ## Run the demo: private Redis, provider sandbox, 200 simulated phones
@@ -44,6 +45,9 @@ imports: install
 
 docs: install
 	@$(BIN)/gateway docs --check
+
+js: install ## Type-check the console
+	@$(BIN)/python -m gateway.console_setup --check-types
 
 bench: install ## Measure every budget on this machine
 	@$(BIN)/gateway bench

@@ -55,6 +55,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cors_origins: Annotated[
         tuple[str, ...], _about("Web origins that may call the API from a browser.")
     ] = ()
+    console_tiles: Annotated[
+        str,
+        _about(
+            "Map tiles below the console's map, as `https://host/{z}/{x}/{y}.png`. Empty: coast "
+            "lines alone, and nothing is loaded from elsewhere."
+        ),
+    ] = ""
     drain_s: Annotated[
         float,
         _about(

@@ -15,6 +15,7 @@ from gateway.api import (
     events,
     explain,
     geofences,
+    inboxes,
     ingest,
     keys,
     pages,
@@ -54,6 +55,7 @@ MODULES: Sequence[ModuleType] = (
     explain,
     regions,
     receipts,
+    inboxes,
     tenants,
 )
 
