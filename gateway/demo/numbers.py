@@ -12,14 +12,14 @@ PROVIDER_NAMES = {"apns": "APNs", "fcm": "FCM", "webpush": "Web Push", "inbox": 
 
 
 class Numbers(NamedTuple):
-    """Totals since the gateway started. ``push_p99_s``: from ping to provider; NaN: none yet."""
+    """Totals since the gateway started. ``push_latency`` counts pushes by seconds at most."""
 
     pings: int
     sightings: int
     events: Counter[str]
     pushes: Counter[str]  # by provider
     suppressed: Counter[str]  # by reason
-    push_p99_s: float
+    push_latency: Counter[float]  # cumulative, from ping to provider
 
 
 class Shown(NamedTuple):
@@ -55,7 +55,7 @@ def read_metrics(exposition: str) -> Numbers:
         events=found("events"),
         pushes=found("pushes"),
         suppressed=Counter({k: v for k, v in decisions.items() if k != "sent"}),
-        push_p99_s=quantile(buckets, 0.99),
+        push_latency=buckets,
     )
 
 

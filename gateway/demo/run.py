@@ -23,7 +23,7 @@ from gateway.api_client import ApiError
 from gateway.cli import fail, progress
 from gateway.demo import check as checking
 from gateway.demo.install import document_count, install
-from gateway.demo.numbers import as_shown, p99, read_metrics
+from gateway.demo.numbers import as_shown, p99, quantile, read_metrics
 from gateway.demo.phones import Pace, Post, uploads
 from gateway.demo.receivers import news, reports
 from gateway.demo.screen import Glance, Screen, choose_screen
@@ -143,29 +143,29 @@ def _posts(town: Town, people: list[Person], pace: Pace, seed: int) -> Iterator[
 async def _watch(stage: Stage, screen: Screen, traffic: Traffic) -> None:
     """Show the present every second, from what /metrics and the sandbox say."""
     started, after = time.monotonic(), 0
-    counts = [(started, 0)]
     async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        first = read_metrics((await client.get(f"{stage.url}/metrics")).text)
+        counts = [(started, first.pings)]
         while True:
+            await asyncio.sleep(GLANCE_S)
             stage.check_alive()
             numbers = read_metrics((await client.get(f"{stage.url}/metrics")).text)
             messages = await asyncio.to_thread(stage.sandbox.messages, f"after={after}")
             after = messages[-1]["sequence"] if messages else after
             now = time.monotonic()
-            if counts == [(started, 0)]:
-                counts = [(started, numbers.pings)]
             counts = [one for one in counts if now - one[0] <= RATE_OVER_S] or counts[-1:]
+            since, pings = counts[0]
             counts.append((now, numbers.pings))
-            seconds = max(now - counts[0][0], 0.1)
             screen.show(
                 Glance(
                     elapsed_s=now - started,
-                    pings_per_s=(numbers.pings - counts[0][1]) / seconds,
+                    pings_per_s=(numbers.pings - pings) / (now - since),
                     ingest_p99_ms=p99(traffic.latencies_ms),
+                    push_p99_ms=1000 * quantile(numbers.push_latency - first.push_latency, 0.99),
                     numbers=numbers,
                     fresh=[as_shown(message) for message in messages],
                 )
             )
-            await asyncio.sleep(GLANCE_S)
 
 
 def _where_to_look(stage: Stage) -> str:

@@ -21,11 +21,16 @@ MOST_ROWS = 6
 
 
 class Glance(NamedTuple):
-    """One moment of the demo. ``fresh`` are the messages since the last one, oldest first."""
+    """One moment of the demo. ``fresh`` are the messages since the last one, oldest first.
+
+    ``ingest_p99_ms`` is what phones waited for an answer, ``push_p99_ms`` the time from a ping's
+    receipt to the provider's acceptance of its push; NaN while there is none.
+    """
 
     elapsed_s: float
     pings_per_s: float
     ingest_p99_ms: float
+    push_p99_ms: float
     numbers: Numbers
     fresh: Sequence[Shown]
 
@@ -157,8 +162,8 @@ def _intake(glance: Glance) -> list[tuple[str, str]]:
         ("pings/s", f"{glance.pings_per_s:,.0f}"),
         ("pings", f"{glance.numbers.pings:,}"),
         ("sightings", f"{glance.numbers.sightings:,}"),
-        ("p99 to the answer", _ms(glance.ingest_p99_ms)),
-        ("p99 to the provider", _ms(glance.numbers.push_p99_s * 1000)),
+        ("p99 to answer", _ms(glance.ingest_p99_ms)),
+        ("p99 to provider", _ms(glance.push_p99_ms)),
     ]
 
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -70,11 +69,9 @@ def test_a_directory_of_somebody_else_is_not_cleared(tmp_path: Path) -> None:
     """``--fresh`` refuses to delete what the demo did not make."""
     (tmp_path / "holiday.jpg").write_text("precious")
     command = [*GATEWAY, "demo", "--fresh", "--data-dir", str(tmp_path)]
-    started = time.monotonic()
     done = subprocess.run(
         command, env=_environment(), capture_output=True, text=True, timeout=60, check=False
     )
     assert 1 == done.returncode
     assert "remove it yourself" in done.stderr
     assert "precious" == (tmp_path / "holiday.jpg").read_text()
-    assert time.monotonic() - started < 60
