@@ -13,8 +13,10 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.addressing import Addressed, address
+from gateway.cancellations import Cancellations
 from gateway.catalog import Catalog
-from gateway.delivery_log import DeliveryLog
+from gateway.delivery_log import ARRIVED, DeliveryLog
+from gateway.fallback import fallback_id
 from gateway.links import PushLinks
 from gateway.people import Party, People, subject_of
 from gateway.sender_pool import SenderPool
@@ -42,16 +44,10 @@ from triggers.store import Store
 from triggers.subject import Subject, ZoneFacts
 from triggers.trigger import Trigger
 
-FALLBACK = "fallback"
 RESERVE_AT_ONCE = 16  # connections to Redis used side by side
 
 _decode = msgspec.msgpack.Decoder(Push).decode
 _encode = msgspec.msgpack.Encoder().encode
-
-
-def fallback_id(push_id: str) -> str:
-    """The id under which a push's fallback waits; a ``delivered`` receipt cancels it."""
-    return f"{push_id}/{FALLBACK}"
 
 
 def revive(payload: bytes, now: int) -> bytes:
@@ -82,6 +78,13 @@ class _Case(NamedTuple):
     zone: ZoneFacts | None
 
 
+class _Late(NamedTuple):
+    """What happened since pushes were decided, by their ids."""
+
+    canceled: set[str]
+    arrived: set[str]
+
+
 class _Draft(NamedTuple):
     """A push that is ready but for its budgets."""
 
@@ -101,6 +104,7 @@ class Delivery:
         store: Store,
         senders: SenderPool,
         log: DeliveryLog,
+        cancellations: Cancellations,
         spend_key: Callable[[str], SpendKey],
         link_key: bytes,
         base_url: str,
@@ -111,6 +115,7 @@ class Delivery:
         self._store = store
         self._senders = senders
         self._log = log
+        self._cancellations = cancellations
         self._spend_key = spend_key
         self._link_key = link_key
         self._base_url = base_url
@@ -120,9 +125,11 @@ class Delivery:
     async def prepare(self, batch: Sequence[Claimed]) -> Sequence[Prepared]:
         """One answer for each entry."""
         pushes = [_read(entry.payload) for entry in batch]
-        parties = await self._parties(push for push in pushes if push is not None)
+        known = [push for push in pushes if push is not None]
+        parties = await self._parties(known)
+        late = await self._late(known)
         drafts = [
-            self._draft(self._case(push, parties[push.tenant, push.device_id]))
+            self._draft(self._case(push, parties[push.tenant, push.device_id]), late)
             if push is not None
             else Unusable("the entry is not a push")
             for push in pushes
@@ -167,6 +174,17 @@ class Delivery:
             for device_id, party in parties.items()
         }
 
+    async def _late(self, pushes: Sequence[Push]) -> _Late:
+        fallen_back = [push for push in pushes if push.channel and self._waits_for_receipts(push)]
+        return _Late(
+            await self._cancellations.canceled(pushes),
+            await self._cancellations.arrived(fallen_back),
+        )
+
+    def _waits_for_receipts(self, push: Push) -> bool:
+        trigger, _ = self._trigger(push)
+        return trigger is not None and bool(trigger.fallback_after_s)
+
     def _case(self, push: Push, party: Party) -> _Case:
         trigger, version = self._trigger(push)
         zone = self._catalog.view(push.tenant).facts(push.event.zone_type, push.event.zone_id)
@@ -178,8 +196,10 @@ class Delivery:
         found = self._catalog.view(push.tenant).listening.get(push.trigger_id)
         return (found.trigger, found.version) if found else (None, 0)
 
-    def _draft(self, case: _Case) -> _Draft | Prepared:
+    def _draft(self, case: _Case, late: _Late) -> _Draft | Prepared:
         push = case.push
+        if push.id in late.arrived:
+            return Suppressed(ARRIVED, "a receipt came from an earlier channel")
         view = self._catalog.view(push.tenant)
         guarded = guards.guard(
             case.trigger,
@@ -189,6 +209,7 @@ class Delivery:
             now=self._clock(),
             tenant=view.rules,
             spend_key=self._spend_key(push.tenant),
+            is_canceled=push.id in late.canceled,
         )
         match guarded:
             case guards.Suppress(result, detail):

@@ -16,15 +16,17 @@ import msgspec
 
 from gateway import metrics
 from gateway.document import Client
-from gateway.people import CHANNEL_OF, Party, People
+from gateway.people import CHANNEL_OF, Family, Party, People
+from gateway.person import User
 from senders.model import Delivered, Target, Unregistered
 from senders.pushes import Ready, Settled, Suppressed
-from triggers.model import Check, Decision, Push, Result
+from triggers.model import Check, Decision, EventKind, Push, Result
 from triggers.redis_store import ShardKeys, run
 from triggers.store import Retention
 
 DELIVERIES_CAP = 200_000  # entries a shard and tenant
 REASON_CHARS = 500
+ARRIVED = "arrived"  # a fallback that nobody needs: not a decision against the push
 SUPPRESSIONS = frozenset(result.value for result in Result)
 
 _encode = msgspec.json.Encoder().encode
@@ -82,7 +84,7 @@ class DeliveryLog:
                 holder = _holder(parties[push.device_id], target)
                 if holder is not None:
                     before = settled.outcome.since or now
-                    await self._people.drop_target(push.tenant, holder, target, before, now=now)
+                    await self._people.drop_target(push.tenant, *holder, target, before, now=now)
 
     async def _record(self, shard: int, told: Sequence[Told], now: int) -> None:
         names, keys = ShardKeys(shard), dict[str, int]()
@@ -98,7 +100,7 @@ class DeliveryLog:
             decision = decision_of(settled, push, now)
             if decision is not None:
                 decisions[push.tenant].append(_encode(decision))
-                trail = names.trail(f"{push.tenant}/{push.device_id}")
+                trail = names.trail(f"{push.tenant}/{_home(push)}")
                 trails[push.tenant].append(number(trail))
         args: list[Any] = [self._retention.trail_cap, self._retention.trail_lifetime_ms]
         for tenant, records in deliveries.items():
@@ -135,9 +137,9 @@ def record_of(settled: Settled, push: Push, now: int) -> DeliveryRecord:
 
 
 def decision_of(settled: Settled, push: Push, now: int) -> Decision | None:
-    """The decision as it stands now, if the ending is final; direct pushes have none."""
+    """The decision as it stands now, if the ending is final."""
     result = _result(settled)
-    if result is None or push.message is not None:
+    if result is None:
         return None
     detail = settled.reason
     if isinstance(settled.prepared, Suppressed) and settled.prepared.detail:
@@ -165,7 +167,7 @@ def _result(settled: Settled) -> Result | None:
     match settled.ending:
         case "sent" | "unknown":
             return Result.SENT
-        case "suppressed":
+        case "suppressed" if settled.reason != ARRIVED:
             is_known = settled.reason in SUPPRESSIONS
             return Result(settled.reason) if is_known else Result.CANCELED
         case "undeliverable":
@@ -175,11 +177,20 @@ def _result(settled: Settled) -> Result | None:
     return None
 
 
-def _holder(party: Party, target: Target) -> str | None:
-    """The device that has this address registered."""
-    for device in (party.device, *party.others):
+def _home(push: Push) -> str:
+    """In whose trail the push was decided: custom events stand with the user, if there is one."""
+    is_custom = push.event.kind is EventKind.CUSTOM
+    return (push.event.user_id if is_custom else None) or push.device_id
+
+
+def _holder(party: Party, target: Target) -> tuple[Family, str] | None:
+    """Who has this address registered."""
+    people: list[tuple[Family, User]] = [("devices", one) for one in (party.device, *party.others)]
+    if party.user is not None:
+        people.append(("users", party.user))
+    for family, person in people:
         if any(
-            (t.provider, t.address) == (target.provider, target.address) for t in device.targets
+            (t.provider, t.address) == (target.provider, target.address) for t in person.targets
         ):
-            return device.id
+            return family, person.id
     return None

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway import metrics
+from gateway.cancellations import Cancellations
 from gateway.config import Settings
 from gateway.delivery import Delivery
 from gateway.delivery_log import DeliveryLog
@@ -141,6 +142,7 @@ def compose_dispatching(
         store=engine.store,
         senders=senders,
         log=DeliveryLog(redis, people),
+        cancellations=Cancellations(redis, shard_count),
         spend_key=spend_key,
         link_key=master_keys[0],
         base_url=settings.base_url,

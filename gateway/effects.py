@@ -5,7 +5,7 @@ and only when there are events.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -52,7 +52,13 @@ class Decided(NamedTuple):
 
 
 class Effects:
-    """Decides about events and builds the commits of devices."""
+    """Decides about events and builds the commits of devices.
+
+    ``on_pushes`` is called after every commit that wrote pushes: dispatch need not wait for its
+    next look.
+    """
+
+    on_pushes: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, people: People, shard_count: int, *, is_cluster: bool = False) -> None:
         self._people = people

@@ -9,7 +9,7 @@ Keys (a shard tag before each): ``devices``, ``users`` hash; ``devices:<tenant>:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -26,7 +26,6 @@ Family = Literal["devices", "users"]
 P = TypeVar("P", bound=User)
 
 UPDATE_ROUNDS = 20
-RECENT_CAP = 200
 RECENT_LIFETIME_MS = 90 * 86_400_000
 CHANNEL_OF = {
     "apns": "app_push",
@@ -115,19 +114,13 @@ class People:
         Raises:
             VersionConflict: other writers never stop.
         """
-        for _ in range(UPDATE_ROUNDS):
-            stored = await self.device(tenant, device_id)
-            if stored is None:
-                return None
-            changed = change(stored.person)
-            if changed == stored.person:
-                return stored
-            try:
-                version = stored.document.version
-                return await self.put_device(tenant, changed, now=now, expected=version)
-            except VersionConflict:
-                continue
-        raise VersionConflict(device_id, 0)
+        return await self._update(self.device, self.put_device, tenant, device_id, change, now)
+
+    async def update_user(
+        self, tenant: str, user_id: str, change: Callable[[User], User], *, now: int
+    ) -> Stored[User] | None:
+        """As ``update_device``."""
+        return await self._update(self.user, self.put_user, tenant, user_id, change, now)
 
     async def delete_device(self, tenant: str, device_id: str, *, now: int) -> Device | None:
         """Delete the record and what follows it; the device as it was, None if there was none."""
@@ -156,18 +149,28 @@ class People:
         return await self.update_device(tenant, device_id, change, now=now) is not None
 
     async def drop_target(
-        self, tenant: str, device_id: str, dead: Target, registered_before: int, *, now: int
+        self,
+        tenant: str,
+        family: Family,
+        person_id: str,
+        dead: Target,
+        registered_before: int,
+        *,
+        now: int,
     ) -> bool:
         """Drop a dead address, unless it was registered at or after that instant (0: whenever)."""
         dropped = False
 
-        def change(device: Device) -> Device:
+        def change(person: P) -> P:
             nonlocal dropped
-            kept = tuple(t for t in device.targets if not _is_dead(t, dead, registered_before))
-            dropped = len(kept) < len(device.targets)
-            return msgspec.structs.replace(device, targets=kept)
+            kept = tuple(t for t in person.targets if not _is_dead(t, dead, registered_before))
+            dropped = len(kept) < len(person.targets)
+            return msgspec.structs.replace(person, targets=kept)
 
-        await self.update_device(tenant, device_id, change, now=now)
+        if family == "users":
+            await self.update_user(tenant, person_id, change, now=now)
+        else:
+            await self.update_device(tenant, person_id, change, now=now)
         return dropped
 
     # --- many records -------------------------------------------------------------------------
@@ -271,17 +274,6 @@ class People:
             pipe.exists(f"{shard_tag(shard)}:limited")
         return any(await pipe.execute())
 
-    async def remember_event(
-        self, tenant: str, owner_id: str, name: str, event_id: str, at: int
-    ) -> None:
-        """Remember a custom event of a user (or of a device that nobody is known to hold)."""
-        key = self.recent_key(tenant, owner_id)
-        pipe = self._client.pipeline(transaction=False)
-        pipe.zadd(key, {f"{name}\n{event_id}": at})
-        pipe.zremrangebyrank(key, 0, -RECENT_CAP - 1)
-        pipe.pexpire(key, RECENT_LIFETIME_MS)
-        await pipe.execute()
-
     def place(self, family: Family, tenant: str, person_id: str) -> Place:
         """Where a record lives."""
         return self._place(family, tenant, self.shard(tenant, person_id))
@@ -312,6 +304,28 @@ class People:
             if not isinstance(result, VersionConflict):
                 return (before.person if before else None), Stored(person, result)
         raise VersionConflict(person.id, version)
+
+    async def _update(
+        self,
+        get: Callable[[str, str], Awaitable[Stored[P] | None]],
+        put: Callable[..., Awaitable[Stored[P]]],
+        tenant: str,
+        person_id: str,
+        change: Callable[[P], P],
+        now: int,
+    ) -> Stored[P] | None:
+        for _ in range(UPDATE_ROUNDS):
+            stored = await get(tenant, person_id)
+            if stored is None:
+                return None
+            changed = change(stored.person)
+            if changed == stored.person:
+                return stored
+            try:
+                return await put(tenant, changed, now=now, expected=stored.document.version)
+            except VersionConflict:
+                continue
+        raise VersionConflict(person_id, 0)
 
     async def _load(self, family: Family, tenant: str, ids: Sequence[str]) -> dict[str, Any]:
         by_shard = self._by_shard(tenant, ids)

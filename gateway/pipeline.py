@@ -19,17 +19,27 @@ from gateway import metrics
 from gateway.batch import Batch, FieldNames
 from gateway.busy import Busy, find_busy, fixes_of
 from gateway.catalog import Catalog
-from gateway.columns import PingColumns
+from gateway.columns import to_columns
 from gateway.effects import Decided, Effects, Stepping
-from gateway.tally import CODES, Tally, count_effects, tallies_of, tally_of
+from gateway.tally import (
+    CODES,
+    Tally,
+    count_effects,
+    count_pings,
+    tallies_of,
+    tally_of,
+    with_refusals,
+)
 from gateway.tenant_view import TenantView
+from gateway.wire import Ping
 from geo.model import Hits
 from triggers import machine, quiet
 from triggers.model import Heard, Verdict
-from triggers.store import QuietCommit, Store, StoreUnavailableError
+from triggers.store import Committed, QuietCommit, ShardCommit, Store, StoreUnavailableError
 
 MAX_ROUNDS = 50
 LEASE_MS = 5_000
+NOTHING_QUIET = QuietCommit([], [], [])
 
 I64 = NDArray[np.int64]
 
@@ -38,11 +48,11 @@ class Post(NamedTuple):
     """The pings of one request."""
 
     tenant: str
-    columns: PingColumns
+    pings: Sequence[Ping]
     received_at: int
 
     def __len__(self) -> int:
-        return len(self.columns.device_ids)
+        return len(self.pings)
 
 
 class HeardPost(NamedTuple):
@@ -76,20 +86,16 @@ class Pipeline:
         by_tenant: dict[str, list[int]] = {}
         for position, post in enumerate(posts):
             by_tenant.setdefault(post.tenant, []).append(position)
-        tallies: list[Tally | None] = [None] * len(posts)
+        tallies = [Tally()] * len(posts)
 
         async def take(tenant: str, positions: list[int]) -> None:
-            mine = [posts[i] for i in positions]
-            batch = Batch.of(
-                tenant, [p.columns for p in mine], [p.received_at for p in mine], self._names
-            )
-            verdicts = await self._take(batch)
-            counted = tallies_of(verdicts, batch.post, len(mine))
-            for position, tally in zip(positions, counted, strict=True):
+            answers = await self._of_tenant(tenant, [posts[i] for i in positions])
+            for position, tally in zip(positions, answers, strict=True):
                 tallies[position] = tally
 
         await asyncio.gather(*(take(*item) for item in by_tenant.items()))
-        return [tally for tally in tallies if tally is not None]
+        count_pings(tallies)
+        return tallies
 
     async def sightings(self, posts: Sequence[HeardPost]) -> list[Tally]:
         """Take resolved sightings, device by device in event time."""
@@ -106,6 +112,17 @@ class Pipeline:
         return len(claimed)
 
     # --- pings ------------------------------------------------------------------------------
+
+    async def _of_tenant(self, tenant: str, posts: Sequence[Post]) -> list[Tally]:
+        pings = [ping for post in posts for ping in post.pings]
+        post = np.repeat(np.arange(len(posts)), [len(post.pings) for post in posts])
+        received_at = np.array([post.received_at for post in posts], np.int64)
+        columns, refusals = to_columns(pings, received_at[post])
+        if not len(columns.position):
+            return with_refusals([Tally()] * len(posts), refusals, post)
+        batch = Batch.of(tenant, columns, post[columns.position], received_at, self._names)
+        verdicts = await self._take(batch)
+        return with_refusals(tallies_of(verdicts, batch.post, len(posts)), refusals, post)
 
     async def _take(self, batch: Batch) -> NDArray[np.uint8]:
         view = self._catalog.view(batch.tenant)
@@ -143,15 +160,14 @@ class Pipeline:
         return await self._commit(batch, records, (plain, moved), decided)
 
     async def _read(self, batch: Batch) -> list[bytes | None]:
+        by_shard = _by_shard(batch.shards)
+        found = await self._store.read(
+            [(shard, [batch.fields[slot] for slot in slots]) for shard, slots in by_shard]
+        )
         records: list[bytes | None] = [None] * len(batch.fields)
-
-        async def read(shard: int) -> None:
-            slots = np.flatnonzero(batch.shards == shard).tolist()
-            found = await self._store.read(shard, [batch.fields[slot] for slot in slots])
-            for slot, record in zip(slots, found, strict=True):
+        for (_, slots), listed in zip(by_shard, found, strict=True):
+            for slot, record in zip(slots, listed, strict=True):
                 records[slot] = record
-
-        await asyncio.gather(*(read(shard) for shard in np.unique(batch.shards).tolist()))
         return records
 
     def _step(
@@ -190,26 +206,31 @@ class Pipeline:
         """Commit to every shard at once; the slots that conflicted, ascending."""
         slots, moved = plain
         slot_of = {field: slot for slot, field in enumerate(batch.fields)} if decided else {}
-        now = now_ms()
-
-        async def commit(shard: int) -> list[int]:
+        commits, chosen, devices = [], [], []
+        for shard in np.unique(batch.shards).tolist():
             mine = np.flatnonzero(batch.shards[slots] == shard)
-            chosen = slots[mine].tolist()
+            listed = slots[mine].tolist()
             quiet_commit = QuietCommit(
-                [batch.fields[slot] for slot in chosen],
-                [records[slot] for slot in chosen],
+                [batch.fields[slot] for slot in listed],
+                [records[slot] for slot in listed],
                 _rows(moved[mine]),
             )
-            devices = [d for d in decided if batch.shards[slot_of[d.commit.field]] == shard]
-            done = await self._store.commit(shard, quiet_commit, [d.commit for d in devices], now)
-            lost = set(done.conflicts)
-            count_effects([d for i, d in enumerate(devices) if i not in lost], done.refused)
-            return [chosen[i] for i in done.quiet_conflicts] + [
-                slot_of[devices[i].commit.field] for i in done.conflicts
-            ]
-
-        conflicts = await asyncio.gather(*(commit(s) for s in np.unique(batch.shards).tolist()))
-        return np.array(sorted(slot for part in conflicts for slot in part), np.int64)
+            busy = [d for d in decided if batch.shards[slot_of[d.commit.field]] == shard]
+            if listed or busy:
+                commits.append(ShardCommit(shard, quiet_commit, [d.commit for d in busy]))
+                chosen.append(listed)
+                devices.append(busy)
+        conflicts: list[int] = []
+        for done, listed, busy in zip(
+            await self._store.commit(commits, now_ms()) if commits else (),
+            chosen,
+            devices,
+            strict=True,
+        ):
+            conflicts += [listed[i] for i in done.quiet_conflicts]
+            conflicts += [slot_of[busy[i].commit.field] for i in done.conflicts]
+            _count(busy, done)
+        return np.array(sorted(conflicts), np.int64)
 
     # --- sightings and timers ---------------------------------------------------------------
 
@@ -227,7 +248,7 @@ class Pipeline:
         fields, shards = self._names.of(tenant, [device_id])
         shard = int(shards[0])
         for _ in range(MAX_ROUNDS):
-            (old,) = await self._store.read(shard, fields)
+            ((old,),) = await self._store.read([(shard, fields)])
             ran = machine.hear_run(old, heard, view.zones, view.context(device_id))
             stepping = Stepping(fields[0], device_id, old, ran.record, ran.events, ran.due_at)
             if ran.record == old or not await self._settle(view, shard, [stepping], now_ms()):
@@ -252,11 +273,20 @@ class Pipeline:
     ) -> Sequence[int]:
         """Decide and commit devices of one shard; the positions that conflicted."""
         decided = await self._effects.of(view, steppings, now)
-        none = QuietCommit([], [], [])
-        done = await self._store.commit(shard, none, [d.commit for d in decided], now)
-        lost = set(done.conflicts)
-        count_effects([d for i, d in enumerate(decided) if i not in lost], done.refused)
+        commit = ShardCommit(shard, NOTHING_QUIET, [d.commit for d in decided])
+        (done,) = await self._store.commit([commit], now)
+        _count(decided, done)
         return done.conflicts
+
+
+def _count(decided: Sequence[Decided], done: Committed) -> None:
+    lost = set(done.conflicts)
+    count_effects([one for i, one in enumerate(decided) if i not in lost], done.refused)
+
+
+def _by_shard(shards: I64) -> list[tuple[int, list[int]]]:
+    """Slots by shard."""
+    return [(s, np.flatnonzero(shards == s).tolist()) for s in np.unique(shards).tolist()]
 
 
 def _rows(records: NDArray[np.uint8]) -> list[bytes]:

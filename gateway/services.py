@@ -210,6 +210,7 @@ def _compose(settings: Settings, redis: Redis, installation: Installation) -> Se
     dispatching = compose_dispatching(
         settings, redis, installation, registry=registry, people=people, engine=engine
     )
+    engine.effects.on_pushes = dispatching.dispatcher.nudge
     return Services(
         settings=settings,
         redis=redis,
@@ -229,7 +230,7 @@ def _compose(settings: Settings, redis: Redis, installation: Installation) -> Se
         history=history,
         live=Live(history),
         answers=KeptAnswers(redis, settings.idempotency_retention_s * 1000),
-        receipts=Receipts(redis, history, dispatching.outbox),
+        receipts=Receipts(redis, people, dispatching.outbox),
         link_keys=master_keys,
         quarantine=Quarantine(redis, installation.shard_count),
         owntracks=OwnTracks(engine.catalog, registry, people),

@@ -8,6 +8,8 @@ first start of an installation (it is stored in Redis, and a different setting i
 from zlib import crc32
 
 CONFIG_TAG = "{c}"
+USER_MARK = "~"  # before a user's id: stands for a device where none was named
+_MARKED = b"/" + USER_MARK.encode()
 
 
 def shard_tag(shard: int) -> str:
@@ -21,5 +23,8 @@ def subject_field(tenant: str, subject_id: str) -> bytes:
 
 
 def shard_of(field: bytes, shard_count: int) -> int:
-    """The shard of a ``tenant/id`` field: CRC-32 modulo the shard count."""
-    return crc32(field) % shard_count
+    """The shard of a ``tenant/id`` field: CRC-32 modulo the shard count.
+
+    What stands for a user lives where the user does.
+    """
+    return crc32(field.replace(_MARKED, b"/", 1)) % shard_count

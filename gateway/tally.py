@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gateway import metrics
 from gateway.effects import Decided
+from gateway.wire import Refusal
 from triggers import quiet
 from triggers.model import Result, Verdict
 
@@ -22,12 +23,16 @@ CODES = {
 
 
 class Tally(NamedTuple):
-    """What became of the pings or sightings of one request; each is in exactly one count."""
+    """What became of the pings or sightings of one request; each is in exactly one count.
+
+    ``refused`` are pings that cannot be, by their position in the request.
+    """
 
     accepted: int = 0
     duplicates: int = 0
     late: int = 0
     held: int = 0
+    refused: tuple[Refusal, ...] = ()
 
 
 def tallies_of(verdicts: NDArray[np.uint8], post: NDArray[np.int64], posts: int) -> list[Tally]:
@@ -36,19 +41,47 @@ def tallies_of(verdicts: NDArray[np.uint8], post: NDArray[np.int64], posts: int)
     return [Tally(*row) for row in counts.tolist()]
 
 
+def with_refusals(
+    tallies: list[Tally], refusals: Sequence[Refusal], post: NDArray[np.int64]
+) -> list[Tally]:
+    """The tallies with the refusals of each request; ``post`` is per ping, requests in order."""
+    if not refusals:
+        return tallies
+    starts = np.searchsorted(post, np.arange(len(tallies)))
+    for refusal in refusals:
+        which = int(post[refusal.index])
+        own = Refusal(refusal.index - int(starts[which]), refusal.type, refusal.detail)
+        tallies[which] = tallies[which]._replace(refused=(*tallies[which].refused, own))
+    return tallies
+
+
+def count_pings(tallies: Sequence[Tally]) -> None:
+    """Count a batch's pings, by what became of them."""
+    metrics.count(
+        metrics.PINGS,
+        {
+            "accepted": sum([tally.accepted for tally in tallies]),
+            "duplicate": sum([tally.duplicates for tally in tallies]),
+            "late": sum([tally.late for tally in tallies]),
+            "held": sum([tally.held for tally in tallies]),
+            "rejected": sum([len(tally.refused) for tally in tallies]),
+        },
+    )
+
+
 def tally_of(verdicts: Sequence[Verdict]) -> Tally:
     """The tally of one request."""
     found = Counter(verdicts)
     return Tally(*(found[verdict] for verdict in CODES))
 
 
-def count_effects(committed: Sequence[Decided], refused: Mapping[str, Result]) -> None:
-    """Count the events and decisions that a commit made happen.
+def count_effects(committed: Sequence[Decided], refused: Mapping[str, Result]) -> bool:
+    """Count the events and decisions that a commit made happen; whether it wrote pushes.
 
     A push that waits in the outbox is counted when dispatch has its final result.
     """
     if not committed:
-        return
+        return False
     events = Counter(str(event.kind) for one in committed for event in one.events)
     metrics.count(metrics.EVENTS, events)
     decisions = Counter(
@@ -58,3 +91,4 @@ def count_effects(committed: Sequence[Decided], refused: Mapping[str, Result]) -
         if decision.push is None or decision.id in refused
     )
     metrics.count(metrics.DECISIONS, decisions)
+    return any(one.commit.pushes for one in committed)

@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 
 from gateway.catalog import Catalog
 from gateway.effects import Decided, Effects, People, stored
-from gateway.sharding import shard_of, subject_field
+from gateway.sharding import USER_MARK, shard_of, subject_field
 from gateway.tally import count_effects
 from triggers.ids import event_id
 from triggers.model import Event, EventKind
-from triggers.store import DeviceCommit, QuietCommit, Store, Told
-
-USER_MARK = "~"
+from triggers.store import DeviceCommit, QuietCommit, ShardCommit, Store, Told
 
 
 class CustomEvent(NamedTuple):
@@ -91,8 +89,11 @@ class Tellings:
             once=f"{tenant}:{told.id}",
             told=Told(told.name, told.id, told.occurred_at),
         )
-        done = await self._store.commit(shard, QuietCommit([], [], []), [commit], now)
+        (done,) = await self._store.commit(
+            [ShardCommit(shard, QuietCommit([], [], []), [commit])], now
+        )
         if done.conflicts:
             return False
-        count_effects([Decided(commit, (event,), decisions)], done.refused)
+        if count_effects([Decided(commit, (event,), decisions)], done.refused):
+            self._effects.on_pushes()
         return True

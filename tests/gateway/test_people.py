@@ -138,12 +138,12 @@ def test_a_dead_address_is_dropped_unless_registered_since(
     async def body(people: People, _: Any) -> None:
         await people.put_device("acme", Device(id="d", targets=(TOKEN, OTHER)), now=NOW)
         dead = Target("apns", TOKEN.address)
-        dropped = await people.drop_target("acme", "d", dead, registered_before, now=NOW)
+        dropped = await people.drop_target("acme", "devices", "d", dead, registered_before, now=NOW)
         stored = await people.device("acme", "d")
         assert stored is not None
         assert is_dropped == dropped
         assert ((OTHER,) if is_dropped else (TOKEN, OTHER)) == stored.person.targets
-        assert not await people.drop_target("acme", "none", dead, 0, now=NOW)
+        assert not await people.drop_target("acme", "devices", "none", dead, 0, now=NOW)
 
     with_people(clean_redis_url, body)
 
@@ -228,7 +228,8 @@ def test_subjects(clean_redis_url: str) -> None:
         await people.put_user("acme", user, now=NOW)
         await people.put_device("acme", Device(id="tag", user_id="u"), now=NOW)
         for event_id, at in (("1", NOW), ("2", NOW + 5), ("1", NOW)):
-            await people.remember_event("acme", "u", "purchase", event_id, at)
+            key = people.recent_key("acme", "u")
+            await client.zadd(key, {f"purchase\n{event_id}": at})
         shard = people.shard("acme", "d")
         await client.hset(f"{{s:{shard:02d}}}:visits:acme/d", "store-12", 3)
         subjects = await people.subjects("acme", ["d", "tag", "unknown"])
