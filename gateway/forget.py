@@ -15,8 +15,7 @@ import msgspec
 from gateway.document import Client
 from gateway.people import People
 from gateway.quarantine import quarantine_key
-from gateway.sharding import shard_tag, subject_field
-from gateway.told import USER_MARK
+from gateway.sharding import USER_MARK, shard_tag, subject_field
 
 STREAMS = ("events", "decisions", "deliveries", "dead", "history")
 LANES = ("transactional", "marketing")
@@ -104,7 +103,7 @@ class Eraser:
 
     async def _delete_named(self, tenant: str, shard: int, family: str, person_id: str) -> int:
         tag, field = shard_tag(shard), f"{tenant}/{person_id}"
-        names = ("trail", "visits", "recent", "inbox", "owned", f"consents:{family}")
+        names = ("trail", "visits", "recent", "inbox", "owned", "receipts", f"consents:{family}")
         keys = [f"{tag}:{name}:{field}" for name in names]
         keys += [f"{tag}:inbox:{field}:items", f"{tag}:inbox:{field}:body"]
         return sum([int(await self._client.delete(key)) for key in keys])

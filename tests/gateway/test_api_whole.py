@@ -13,6 +13,7 @@ from litestar.testing import TestClient
 
 from gateway.app import create_app
 from gateway.config import Settings
+from gateway.inbox import Inboxes, Item
 from gateway.keys import KeyStore
 from gateway.links import PushLinks
 from triggers.model import Event, EventKind, Push
@@ -196,13 +197,19 @@ def links(api: Api, device_id: str = "d-1") -> tuple[PushLinks, str]:
     return PushLinks("", api.client.app.state.services.link_keys[0], push), "p-1"
 
 
+def counts(reply: Any) -> tuple[int, int]:
+    """How many receipts were new, and how many were known."""
+    assert 200 == reply.status_code, reply.text
+    return reply.json()["accepted"], reply.json()["duplicates"]
+
+
 def test_receipts_need_their_own_token(api: Api) -> None:
     """A receipt is taken once, by its token or by a credential, and becomes a step of the push."""
     push_links, push_id = links(api)
     token, url = push_links.receipt()
     body = {"push_id": push_id, "kind": "opened", "token": token}
-    assert {"accepted": 1, "duplicates": 0} == api.client.post(url, json=body).json()
-    assert {"accepted": 0, "duplicates": 1} == api.client.post(url, json=body).json()
+    assert (1, 0) == counts(api.client.post(url, json=body))
+    assert (0, 1) == counts(api.client.post(url, json=body))
     for wrong_url, wrong in (
         (url, {**body, "push_id": "p-2"}),
         (url.replace("acme", "beta"), body),
@@ -212,7 +219,7 @@ def test_receipts_need_their_own_token(api: Api) -> None:
         assert 401 == api.client.post(wrong_url, json=wrong).status_code, wrong_url
     by_key = {"push_id": push_id, "kind": "shown", "device_id": "d-1"}
     done = api.call("POST", "/v1/receipts", ("acme", "ingest"), json=by_key)
-    assert {"accepted": 1, "duplicates": 0} == done.json()
+    assert (1, 0) == counts(done)
     assert 403 == api.call("POST", "/v1/receipts", ("acme", "read"), json=by_key).status_code
     steps = api.call("GET", "/v1/deliveries?device=d-1").json()["items"]
     assert ["shown", "opened"] == [step["state"] for step in steps]
@@ -224,8 +231,8 @@ def test_a_button_counts_once_and_becomes_an_event(api: Api, device_id: str) -> 
     """A pressed button is one receipt and one custom event, however often it is posted."""
     push_links, _ = links(api, device_id)
     _, url = push_links.action("remind")
-    assert {"accepted": 1, "duplicates": 0} == api.client.post(url).json()
-    assert {"accepted": 0, "duplicates": 1} == api.client.post(url).json()
+    assert (1, 0) == counts(api.client.post(url))
+    assert (0, 1) == counts(api.client.post(url))
     (event,) = api.call("GET", "/v1/events?kind=custom").json()["items"]
     assert ("action:remind", device_id) == (event["name"], event["device_id"])
     assert 401 == api.client.post(url[:-2] + "xx").status_code
@@ -256,3 +263,32 @@ def test_what_happens_is_seen_from_every_side(api: Api) -> None:
     forgotten = api.call("DELETE", "/v1/devices/d-1")
     assert 200 == forgotten.status_code
     assert [] == api.call("GET", "/v1/events").json()["items"]
+
+
+def test_an_inbox_is_read_by_its_owner(api: Api) -> None:
+    """Newest first, by device or user; marked read; a device token reads its own inbox alone."""
+    api.call("PUT", "/v1/devices/d-1", json={"user_id": "kim"})
+    services = api.client.app.state.services
+    inboxes = Inboxes(services.redis, services.installation.shard_count)
+    now = time.time_ns() // 1_000_000
+    with api.client.portal() as portal:
+        for n in range(3):
+            item = Item(f"m-{n}", now + n, now + 60_000, b'{"title": "Hi"}')
+            portal.call(inboxes.put, "acme", "kim", item)
+    first = api.call("GET", "/v1/inbox?device=d-1&limit=2").json()
+    assert (["m-2", "m-1"], 3) == ([item["id"] for item in first["items"]], first["unread"])
+    rest = api.call("GET", f"/v1/inbox?user=kim&cursor={first['next_cursor']}").json()
+    assert (["m-0"], None) == ([item["id"] for item in rest["items"]], rest["next_cursor"])
+    minted = api.call("POST", "/v1/devices/d-1/token")
+    bearer = {"Authorization": f"Bearer {minted.json()['token']}"}
+    marks = {"ids": ["m-2", "m-9"], "state": "read"}
+    assert {"changed": 1} == api.client.post("/v1/inbox/marks", json=marks, headers=bearer).json()
+    mine = api.client.get("/v1/inbox", headers=bearer).json()
+    assert (["read", "new", "new"], 2) == (
+        [item["state"] for item in mine["items"]],
+        mine["unread"],
+    )
+    for url in ("/v1/inbox?device=d-2", "/v1/inbox?user=other&device=d-2"):
+        assert 403 == api.client.get(url, headers=bearer).status_code
+    assert 400 == api.call("GET", "/v1/inbox").status_code
+    assert [] == api.call("GET", "/v1/inbox?user=kim", ("beta", "manage")).json()["items"]

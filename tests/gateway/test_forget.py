@@ -31,8 +31,11 @@ async def plant(client: Any, people: People, tenant: str, device_id: str, user_i
     )
     await people.put_device(tenant, device, now=NOW)
     await people.put_user(tenant, User(id=user_id, attributes={"of": tenant}), now=NOW)
-    await people.remember_event(tenant, user_id, "purchase", "e1", NOW)
-    await people.remember_event(tenant, device_id, "purchase", "e2", NOW)
+    for owner in (user_id, device_id):
+        await client.zadd(people.recent_key(tenant, owner), {"purchase\ne1": NOW})
+    await client.rpush(
+        f"{shard_tag(people.shard(tenant, user_id))}:trail:{tenant}/~{user_id}", "d1"
+    )
     log = ConsentLog(client, SHARDS)
     await log.record(tenant, "devices", device_id, Consents(push=True), source="x", now=NOW)
     await log.record(tenant, "users", user_id, Consents(push=True), source="x", now=NOW)
