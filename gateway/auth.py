@@ -56,6 +56,8 @@ class Principal(msgspec.Struct, frozen=True):
     @property
     def receivers(self) -> frozenset[str] | None:
         """The only receivers this caller speaks for; None for any."""
+        if self.device_id is not None:
+            return frozenset()  # a phone is no store's receiver
         if "ingest" in self.scopes:
             return None
         return frozenset(s[9:] for s in self.scopes if s.startswith("receiver:"))

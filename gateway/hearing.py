@@ -78,6 +78,7 @@ def _spot(principal: Principal, sighting: Sighting, received_at: int) -> Spotted
     if (sighting.receiver_id is None) == (sighting.device_id is None):
         raise ValueError("name who heard it: either receiver_id or device_id")
     if sighting.device_id is not None:
+        principal.require("ingest")
         principal.require_device(sighting.device_id)
     if sighting.receiver_id is not None:
         principal.require_receiver(sighting.receiver_id)

@@ -16,6 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
 
 from gateway.api.caller import answer
+from gateway.api.openapi_parts import body_of
 from gateway.api.pings import accept_pings
 from gateway.api.sightings import accept_sightings
 from gateway.auth import Principal
@@ -30,10 +31,18 @@ from gateway.wire import Refusal
 Call = Request[Any, Any, Any]
 NOT_OURS = frozenset({"api_key", "device", "speed_unit"})  # query fields that are for the gateway
 RETRY_AFTER_S = "30"
+EXAMPLE = {"_type": "location", "lat": 52.52, "lon": 13.41, "tst": 1_760_000_000, "acc": 12}
 OPT = {"adapter": True, "scope": ("ingest", "receiver"), "device_tokens": True}
 
 
-@post("/ingest/{format:str}", operation_id="ingest", tags=["intake"], status_code=200, opt=OPT)
+@post(
+    "/ingest/{format:str}",
+    operation_id="ingest",
+    tags=["intake"],
+    status_code=200,
+    opt=OPT,
+    operation_class=body_of(EXAMPLE),
+)
 async def ingest(request: Call, format: FromPath[str]) -> Response[bytes]:  # noqa: A002
     """Take what a stock app or receiver sends, and answer what it expects.
 
@@ -71,8 +80,7 @@ async def take(services: Services, principal: Principal, chosen: Format, posted:
 async def _commit(
     services: Services, principal: Principal, chosen: Format, posted: Posted, parsed: Parsed
 ) -> None:
-    if parsed.pings or any(sighting.device_id for sighting in parsed.sightings):
-        principal.require("ingest")
+    _check_speaks(principal, parsed)
     await _spend(services, principal, len(parsed.pings) + len(parsed.sightings))
     bad = list(parsed.bad)
     refusals: list[Refusal] = []
@@ -93,6 +101,18 @@ async def _commit(
     for refusal in refusals:
         if refusal.type == "rate-limited":
             raise _slower(refusal.detail)
+
+
+def _check_speaks(principal: Principal, parsed: Parsed) -> None:
+    """A receiver's key speaks for no phone, a phone's token for no receiver.
+
+    Raises:
+        Problem: ``forbidden``.
+    """
+    if parsed.pings or any(sighting.device_id for sighting in parsed.sightings):
+        principal.require("ingest")
+    if principal.device_id and any(sighting.receiver_id for sighting in parsed.sightings):
+        principal.require("receiver")
 
 
 async def _spend(services: Services, principal: Principal, cost: int) -> None:

@@ -18,6 +18,7 @@ from nacl.secret import SecretBox
 from gateway.app import create_app
 from gateway.config import Settings
 from gateway.keys import KeyStore
+from gateway.log import hide_secrets
 from gateway.quarantine import MOST_KEPT_PER_CALL
 
 
@@ -356,3 +357,26 @@ def test_the_quarantine_is_paged_and_bounded(doors: Doors) -> None:
     doors.client.post("/ingest/overland/phone", json=body, headers=doors.bearer())
     whole = doors.client.get("/v1/quarantine?limit=1000", headers=read).json()
     assert 3 + MOST_KEPT_PER_CALL == len(whole["items"])
+
+
+def test_nobody_speaks_for_another(doors: Doors) -> None:
+    """A phone's token is its own, whatever it says; it is no receiver, and a receiver no phone."""
+    minted = doors.client.post(
+        "/v1/devices/jane/token", json={"ttl_s": 60}, headers=doors.bearer("manage")
+    )
+    token = minted.json()["token"]
+    url = f"/i/{token}/owntracks/bob"
+    assert 200 == doors.client.post(url, json=location(tst="soon")).status_code
+    assert ["jane"] == [one["device_id"] for one in doors.quarantine()]
+    packet = {"address": "ac:23:3f:a0:32:08", "rssi": -50}
+    heard = doors.client.post(f"/i/{token}/advertisements/till-1", json=packet)
+    assert 403 == heard.status_code
+    sighting = {"device_id": "jane", "beacon": BEACON, "rssi_dbm": -50}
+    told = doors.client.post("/v1/sightings", json=[sighting], headers=doors.bearer("till"))
+    assert ["forbidden"] == [one["type"] for one in told.json()["rejected"]]
+
+
+def test_keys_in_paths_are_not_logged() -> None:
+    """Neither a key nor whatever else stands in its place."""
+    for path in ("/i/anything-secret/owntracks/jane", "/pub?api_key=anything-secret"):
+        assert "anything-secret" not in hide_secrets(path)
