@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.columns import F64, I64, U32, PingColumns, join
+from gateway.columns import F64, I64, U32, PingColumns
 from gateway.sharding import shard_of, subject_field
 from triggers.quiet import Pings
 
@@ -66,18 +66,12 @@ class Batch(NamedTuple):
 
     @classmethod
     def of(
-        cls,
-        tenant: str,
-        parts: Sequence[PingColumns],
-        received_at: Sequence[int],
-        names: FieldNames,
+        cls, tenant: str, columns: PingColumns, post: I64, received_at: I64, names: FieldNames
     ) -> "Batch":
-        """The batch of these requests."""
-        columns = join(parts)
+        """The batch of these pings; ``post`` is per ping, ``received_at`` per post."""
         device_ids = list(dict.fromkeys(columns.device_ids))
         slots = dict(zip(device_ids, range(len(device_ids)), strict=True))
         slot = np.array(list(map(slots.__getitem__, columns.device_ids)), np.int64)
-        post = np.repeat(np.arange(len(parts)), [len(part.device_ids) for part in parts])
         order = np.lexsort((columns.fingerprint, columns.at, slot))
         device = slot[order]
         fields, shards = names.of(tenant, device_ids)
@@ -95,7 +89,7 @@ class Batch(NamedTuple):
             columns.fingerprint[order],
             columns.is_mock[order],
             post[order],
-            np.array(received_at, np.int64),
+            received_at,
             columns.user_ids,
         )
 

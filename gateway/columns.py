@@ -1,7 +1,7 @@
 """Pings as columns: the form in which a batch goes through the engine.
 
-One request becomes one ``PingColumns``; the pipeline joins those of a micro-batch. Nothing here
-makes an object per ping beyond the decoded ones.
+A micro-batch becomes one ``PingColumns``, whatever number of requests it joins. Nothing here makes
+an object per ping beyond the decoded ones.
 """
 
 from collections.abc import Sequence
@@ -31,8 +31,9 @@ U32 = NDArray[np.uint32]
 
 
 class PingColumns(NamedTuple):
-    """The pings of one request. ``accuracy_m`` is NaN where unknown."""
+    """Pings; ``accuracy_m`` is NaN where unknown."""
 
+    position: I64  # of each ping in the list it came from
     device_ids: list[str]
     at: I64
     lat: F64
@@ -43,32 +44,30 @@ class PingColumns(NamedTuple):
     user_ids: dict[str, str]  # device -> the user its last ping named
 
 
-def to_columns(
-    pings: Sequence[Ping], indexes: Sequence[int], received_at: int
-) -> tuple[PingColumns, list[Refusal]]:
-    """Columns of the pings whose time can be, and refusals of the others.
+def to_columns(pings: Sequence[Ping], received_at: I64) -> tuple[PingColumns, list[Refusal]]:
+    """Columns of the pings that can be, and refusals of the others (by position).
 
     Args:
         pings: decoded pings.
-        indexes: where each stood in its request.
-        received_at: epoch ms.
+        received_at: per ping, epoch ms.
     """
-    refusals, pings, indexes = _named(pings, indexes)
+    bad = _bad_names(pings)
     at = _times(pings, received_at)
-    impossible = np.flatnonzero((at > received_at + MAX_FUTURE_S * 1000) | (at < EARLIEST_AT))
-    if len(impossible):
-        for position in impossible.tolist():
-            why = check_time(int(at[position]), received_at)
-            refusals.append(Refusal(indexes[position], "invalid-ping", why or ""))
-        keep = np.ones(len(pings), bool)
-        keep[impossible] = False
-        pings = [pings[i] for i in np.flatnonzero(keep).tolist()]
-        at = at[keep]
+    wrong = np.flatnonzero((at > received_at + MAX_FUTURE_S * 1000) | (at < EARLIEST_AT)).tolist()
+    for position in wrong:
+        why = check_time(int(at[position]), int(received_at[position]))
+        bad.setdefault(position, why or "")
+    refusals = [Refusal(position, "invalid-ping", bad[position]) for position in sorted(bad)]
+    kept = np.arange(len(pings))
+    if bad:
+        kept = np.setdiff1d(kept, np.array(list(bad), np.int64))
+        pings, at = [pings[i] for i in kept.tolist()], at[kept]
     lat = np.array([p.lat for p in pings], np.float64)
     lon = np.array([p.lon for p in pings], np.float64)
     accuracy_m = np.array([p.accuracy_m for p in pings], np.float64)
     accuracy_m[accuracy_m == 0] = np.nan  # zero is how phones say unknown
     columns = PingColumns(
+        kept,
         [p.device_id for p in pings],
         at,
         lat,
@@ -79,27 +78,6 @@ def to_columns(
         {p.device_id: p.user_id for p in pings if p.user_id},
     )
     return columns, refusals
-
-
-def join(parts: Sequence[PingColumns]) -> PingColumns:
-    """The columns of several requests, one after another."""
-    if len(parts) == 1:
-        return parts[0]
-    users: dict[str, str] = {}
-    device_ids: list[str] = []
-    for part in parts:
-        users.update(part.user_ids)
-        device_ids += part.device_ids
-    return PingColumns(
-        device_ids,
-        np.concatenate([part.at for part in parts]),
-        np.concatenate([part.lat for part in parts]),
-        np.concatenate([part.lon for part in parts]),
-        np.concatenate([part.accuracy_m for part in parts]),
-        np.concatenate([part.fingerprint for part in parts]),
-        np.concatenate([part.is_mock for part in parts]),
-        users,
-    )
 
 
 def fingerprints(at: I64, lat: F64, lon: F64) -> U32:
@@ -129,7 +107,7 @@ def _fingerprints(pings: Sequence[Ping], at: I64, lat: F64, lon: F64) -> U32:
     return found
 
 
-def _times(pings: Sequence[Ping], received_at: int) -> I64:
+def _times(pings: Sequence[Ping], received_at: I64) -> I64:
     """Event times in ms; corrected one by one only where a clock asks for it."""
     recorded: list[Any] = [p.recorded_at for p in pings]
     if set(map(type, recorded)) - {int}:
@@ -141,27 +119,23 @@ def _times(pings: Sequence[Ping], received_at: int) -> I64:
     for position in _odd_clocks(pings, at, received_at):
         sent_at = pings[position].sent_at
         at[position] = event_time(
-            int(at[position]), None if sent_at is None else _bounded(to_ms(sent_at)), received_at
+            int(at[position]),
+            None if sent_at is None else _bounded(to_ms(sent_at)),
+            int(received_at[position]),
         )
     return at
 
 
-def _named(
-    pings: Sequence[Ping], indexes: Sequence[int]
-) -> tuple[list[Refusal], Sequence[Ping], Sequence[int]]:
-    """Refuses pings whose device or user has an impossible id."""
-    bad = set(bad_ids([p.device_id for p in pings]))
+def _bad_names(pings: Sequence[Ping]) -> dict[int, str]:
+    """The positions of pings whose device or user has an impossible id, and why."""
+    bad = bad_ids([p.device_id for p in pings])
     if any(p.user_id for p in pings):
-        bad |= set(bad_ids([p.user_id for p in pings]))
-    if not bad:
-        return [], pings, indexes
-    detail = "device_id and user_id must not begin with ~ or have control characters"
-    refusals = [Refusal(indexes[i], "invalid-ping", detail) for i in sorted(bad)]
-    kept = [i for i in range(len(pings)) if i not in bad]
-    return refusals, [pings[i] for i in kept], [indexes[i] for i in kept]
+        bad += bad_ids([p.user_id for p in pings])
+    why = "device_id and user_id must not begin with ~ or have control characters"
+    return dict.fromkeys(bad, why)
 
 
-def _odd_clocks(pings: Sequence[Ping], at: I64, received_at: int) -> list[int]:
+def _odd_clocks(pings: Sequence[Ping], at: I64, received_at: I64) -> list[int]:
     long_ago = np.flatnonzero(at < received_at - GPS_ROLLOVER_MS // 2).tolist()
     return long_ago + [i for i, sent_at in enumerate([p.sent_at for p in pings]) if sent_at]
 

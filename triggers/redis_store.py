@@ -9,10 +9,11 @@ asks WAITAOF (Redis 7.2) or WAIT for that many replicas after each commit and ra
 ``StoreUnavailableError`` when fewer answered.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Sequence
 from importlib.resources import files
 from struct import pack
-from typing import Any, cast
+from typing import Any
 
 import hiredis
 import msgspec
@@ -29,6 +30,7 @@ from triggers.store import (
     PushCommit,
     QuietCommit,
     Retention,
+    ShardCommit,
     StoreUnavailableError,
     Told,
 )
@@ -37,7 +39,6 @@ VISITS_LIFETIME_MS = 400 * 86_400_000
 ONCE_LIFETIME_MS = 7 * 86_400_000
 TOLD_LIFETIME_MS = 90 * 86_400_000
 TOLD_CAP = 200
-TRANSIENT = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.BusyLoadingError)
 
 
 def script_source(name: str) -> str:
@@ -126,34 +127,30 @@ class RedisStore:
             keys = self._keys[shard] = ShardKeys(shard)
         return keys
 
-    async def read(self, shard: int, fields: Sequence[bytes]) -> list[bytes | None]:
-        """The records of these fields, in order."""
-        if not fields:
-            return []
-        key = self.keys(shard).state.encode()
-        try:
-            if isinstance(self._client, RedisCluster):
-                return cast("list[bytes | None]", await self._client.hmget(key, list(fields)))
-            return await self._read_packed(self._client, (b"HMGET", key, *fields))
-        except exceptions.RedisError as error:
-            raise StoreUnavailableError(str(error)) from error
+    async def read(self, wanted: Sequence[tuple[int, Sequence[bytes]]]) -> list[list[bytes | None]]:
+        """The records of fields by shard, in order; one round trip."""
+        commands = [(b"HMGET", self.keys(s).state.encode(), *fields) for s, fields in wanted]
+        if isinstance(self._client, RedisCluster):
+            calls = [self._client.hmget(name, fields) for _, name, *fields in commands]
+            found = await self._guarded(asyncio.gather(*calls))
+        else:
+            found = await self._guarded(self._exchange(self._client, commands))
+        return list(found)
 
-    async def commit(
-        self, shard: int, quiet: QuietCommit, devices: Sequence[DeviceCommit], now: int
-    ) -> Committed:
-        """Write the effects; see the contract in ``triggers.store``."""
-        call = _CommitCall(self.keys(shard), self._retention, self._history_cap, now)
-        call.add_quiet(quiet)
-        call.add_devices(devices)
-        reply = await self._run(self._commit, call.keys, call.args)
+    async def commit(self, commits: Sequence[ShardCommit], now: int) -> list[Committed]:
+        """Write the effects; see the contract in ``triggers.store``. One round trip."""
+        calls = [
+            _CommitCall(self.keys(shard), self._retention, self._history_cap, now, quiet, devices)
+            for shard, quiet, devices in commits
+        ]
+        if isinstance(self._client, RedisCluster):
+            scripts = [self._commit(keys=call.keys, args=call.args) for call in calls]
+            replies = await self._guarded(asyncio.gather(*scripts))
+        else:
+            replies = await self._guarded(self._run_all(self._client, calls))
         if self._replicas:
-            await self._await_replicas(self.keys(shard).state)
-        quiet_conflicts, conflicts, ids, results = reply
-        refused = {
-            push_id.decode(): Result(result.decode())
-            for push_id, result in zip(ids, results, strict=True)
-        }
-        return Committed(quiet_conflicts, conflicts, refused)
+            await self._await_replicas()
+        return [_committed(reply) for reply in replies]
 
     async def due(
         self, shard: int, now: int, limit: int, lease_ms: int
@@ -186,29 +183,47 @@ class RedisStore:
         return None
 
     async def _run(self, script: AsyncScript, keys: list[str], args: list[Any]) -> Any:
+        return await self._guarded(script(keys=keys, args=args))
+
+    async def _guarded(self, call: Awaitable[Any]) -> Any:
         try:
-            return await script(keys=keys, args=args)
+            return await call
         except exceptions.RedisError as error:
             raise StoreUnavailableError(str(error)) from error
 
-    async def _read_packed(self, client: Redis, command: tuple[bytes, ...]) -> list[bytes | None]:
-        # redis-py packs each argument in Python; hiredis packs a thousand in the time of twenty.
+    async def _run_all(self, client: Redis, calls: Sequence["_CommitCall"]) -> list[Any]:
+        sha = self._commit.sha
+        commands = [(b"EVALSHA", sha, len(c.keys), *c.keys, *c.args) for c in calls]
+        try:
+            return await self._exchange(client, commands)
+        except exceptions.NoScriptError:
+            # Redis was restarted; it knew none of the calls, so none of them happened.
+            await client.script_load(self._commit.script)
+            return await self._exchange(client, commands)
+
+    async def _exchange(self, client: Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The replies to these commands, sent together.
+
+        redis-py packs each argument in Python; hiredis packs a thousand in the time of twenty.
+        """
         pool = client.connection_pool
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]
         try:
-            await connection.send_packed_command(hiredis.pack_command(command))  # type: ignore[arg-type]
-            return cast("list[bytes | None]", await connection.read_response())
-        except TRANSIENT:
-            await connection.disconnect()
-            raise
+            packed = b"".join([hiredis.pack_command(command) for command in commands])
+            await connection.send_packed_command(packed)
+            replies = [await _reply(connection) for _ in commands]
         except BaseException:
-            # A cancelled read leaves its reply on the wire: this connection must not be used again.
+            # Replies may be left on the wire: this connection must not be used again.
             await connection.disconnect(nowait=True)
             raise
         finally:
             await pool.release(connection)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
 
-    async def _await_replicas(self, key: str) -> None:
+    async def _await_replicas(self) -> None:
         try:
             reached = await self._client.execute_command(
                 "WAITAOF", 1, self._replicas, self._replica_timeout_ms
@@ -225,11 +240,34 @@ class RedisStore:
             )
 
 
+async def _reply(connection: Any) -> Any:
+    """One reply; an error reply is a value, so that the replies behind it are read, too."""
+    try:
+        return await connection.read_response()
+    except exceptions.ResponseError as error:
+        return error
+
+
+def _committed(reply: Sequence[Any]) -> Committed:
+    quiet_conflicts, conflicts, ids, results = reply
+    refused = {
+        push_id.decode(): Result(result.decode())
+        for push_id, result in zip(ids, results, strict=True)
+    }
+    return Committed(quiet_conflicts, conflicts, refused)
+
+
 class _CommitCall:
     """Builds the keys and arguments of one call of ``commit.lua``."""
 
     def __init__(
-        self, shard_keys: ShardKeys, retention: Retention, history_cap: int, now: int
+        self,
+        shard_keys: ShardKeys,
+        retention: Retention,
+        history_cap: int,
+        now: int,
+        quiet: QuietCommit,
+        devices: Sequence[DeviceCommit],
     ) -> None:
         self._shard = shard_keys
         self._history_cap = history_cap
@@ -246,16 +284,14 @@ class _CommitCall:
             retention.decisions_cap,
             retention.trail_cap,
             retention.trail_lifetime_ms,
+            run(quiet.fields),
+            run(quiet.olds),
+            run(quiet.news),
+            len(quiet.fields),
+            b"",
         ]
-
-    def add_quiet(self, quiet: QuietCommit) -> None:
-        """The devices whose record alone changes, as three runs of strings."""
-        self.args += [run(quiet.fields), run(quiet.olds), run(quiet.news), len(quiet.fields)]
-
-    def add_devices(self, devices: Sequence[DeviceCommit]) -> None:
-        """The devices with effects; their strings become further arguments."""
-        self.args.append(b"")
         if devices:
+            # Their strings become further arguments while they are listed.
             listed = [self._device(device) for device in devices]
             self.args[9] = msgspec.msgpack.encode(listed)
 

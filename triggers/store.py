@@ -82,6 +82,14 @@ class QuietCommit(NamedTuple):
     news: Sequence[bytes]
 
 
+class ShardCommit(NamedTuple):
+    """What one shard is asked to commit."""
+
+    shard: int
+    quiet: QuietCommit
+    devices: Sequence[DeviceCommit]
+
+
 class Committed(NamedTuple):
     """The answer to a commit: who conflicted (positions), and which pushes were refused why."""
 
@@ -97,13 +105,11 @@ class StoreUnavailableError(RuntimeError):
 class Store(Protocol):
     """See the module's contract."""
 
-    async def read(self, shard: int, fields: Sequence[bytes]) -> list[bytes | None]:
-        """The records of these fields, in order."""
+    async def read(self, wanted: Sequence[tuple[int, Sequence[bytes]]]) -> list[list[bytes | None]]:
+        """The records of fields by shard, in order."""
         ...
 
-    async def commit(
-        self, shard: int, quiet: QuietCommit, devices: Sequence[DeviceCommit], now: int
-    ) -> Committed:
+    async def commit(self, commits: Sequence[ShardCommit], now: int) -> list[Committed]:
         """Write the effects; durable at the configured level when it returns."""
         ...
 
@@ -138,14 +144,17 @@ class MemoryStore:
         self._once: set[str] = set()
         self._budgets: dict[str, dict[str, int]] = {}
 
-    async def read(self, shard: int, fields: Sequence[bytes]) -> list[bytes | None]:
-        """The records of these fields, in order."""
-        return [self.records.get(field) for field in fields]
+    async def read(self, wanted: Sequence[tuple[int, Sequence[bytes]]]) -> list[list[bytes | None]]:
+        """The records of fields by shard, in order."""
+        return [[self.records.get(field) for field in fields] for _, fields in wanted]
 
-    async def commit(
+    async def commit(self, commits: Sequence[ShardCommit], now: int) -> list[Committed]:
+        """Write the effects of every device whose old record is still the stored one."""
+        return [self._commit(*commit, now) for commit in commits]
+
+    def _commit(
         self, shard: int, quiet: QuietCommit, devices: Sequence[DeviceCommit], now: int
     ) -> Committed:
-        """Write the effects of every device whose old record is still the stored one."""
         quiet_conflicts = []
         for position, (field, old, new) in enumerate(zip(*quiet, strict=True)):
             if self.records.get(field) == old:

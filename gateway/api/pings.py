@@ -13,7 +13,6 @@ from litestar import Request, Response, post
 
 from gateway import metrics
 from gateway.auth import Principal
-from gateway.columns import to_columns
 from gateway.errors import Problem
 from gateway.intake import OverloadedError
 from gateway.pipeline import Post, now_ms
@@ -128,21 +127,13 @@ async def accept_pings(
     """
     pings, indexes = await _within_limits(services, tenant, pings, indexes, refusals)
     pings, indexes = await services.engine.consent.apply(tenant, pings, indexes, refusals)
-    columns, impossible = to_columns(pings, indexes, received_at)
-    refusals += impossible
-    tally = Tally()
-    if len(columns.device_ids):
-        tally = await submitted(services.engine.pings, Post(tenant, columns, received_at))
-    metrics.count(
-        metrics.PINGS,
-        {
-            "accepted": tally.accepted,
-            "duplicate": tally.duplicates,
-            "late": tally.late,
-            "held": tally.held,
-            "rejected": len(refusals),
-        },
-    )
+    if not pings:
+        metrics.count(metrics.PINGS, {"rejected": len(refusals)})
+        return Tally()
+    rejected = len(refusals)
+    tally = await submitted(services.engine.pings, Post(tenant, pings, received_at))
+    refusals += [Refusal(indexes[one.index], one.type, one.detail) for one in tally.refused]
+    metrics.count(metrics.PINGS, {"rejected": rejected})
     return tally
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from redis.asyncio import Redis
 
 from gateway.catalog import Catalog
-from gateway.columns import to_columns
 from gateway.effects import Effects
 from gateway.people import People
 from gateway.person import Device
@@ -54,9 +53,7 @@ class Bench:
             Ping(device_id=d, lat=p[0], lon=p[1], recorded_at=at, accuracy_m=5.0, **fields)
             for d, at, p in pings
         ]
-        columns, refusals = to_columns(items, range(len(items)), now_ms())
-        assert not refusals
-        return (await self.pipeline.pings([Post("acme", columns, now_ms())]))[0]
+        return (await self.pipeline.pings([Post("acme", items, now_ms())]))[0]
 
     async def events(self) -> list[dict[str, Any]]:
         return await self._stream("events", b"e")
@@ -177,6 +174,27 @@ def test_a_user_with_two_phones_gets_one_push_per_cooldown(clean_redis_url: str)
     with_bench(clean_redis_url, body)
 
 
+def test_joined_requests_get_their_own_counts_and_refusals(clean_redis_url: str) -> None:
+    """A micro-batch of many requests, good and bad, of two tenants: to each its own answer."""
+
+    async def body(bench: Bench) -> None:
+        now = now_ms()
+
+        def one(device: str, at: int) -> Ping:
+            return Ping(device_id=device, lat=1.0, lon=2.0, recorded_at=at)
+
+        posts = [
+            Post("acme", [one("a", now), one("a", now), one("b", 5)], now),
+            Post("other", [one("~", now)], now),
+            Post("acme", [one("b", now), one("c", now - 1), one("d", now + 10**9)], now),
+        ]
+        found = await bench.pipeline.pings(posts)
+        assert [(1, 1), (0, 0), (2, 0)] == [(t.accepted, t.duplicates) for t in found]
+        assert [[2], [0], [2]] == [[r.index for r in t.refused] for t in found]
+
+    with_bench(clean_redis_url, body)
+
+
 def test_a_dwell_fires_by_timer_while_the_phone_sleeps(clean_redis_url: str) -> None:
     """No ping comes, and the dwell comes; once, with the age of its evidence."""
 
@@ -248,8 +266,7 @@ def test_a_tenant_sees_its_own_zones_only(clean_redis_url: str) -> None:
     async def body(bench: Bench) -> None:
         await shop(bench)
         items = [Ping(device_id="p1", lat=INSIDE[0], lon=INSIDE[1], recorded_at=now_ms())]
-        columns, _ = to_columns(items, [0], now_ms())
-        await bench.pipeline.pings([Post("other", columns, now_ms())])
+        await bench.pipeline.pings([Post("other", items, now_ms())])
         assert [] == await bench.events()
 
     with_bench(clean_redis_url, body)

@@ -8,7 +8,16 @@ from redis.asyncio import Redis
 
 from triggers.model import Result, Spend
 from triggers.redis_store import RedisStore
-from triggers.store import DeviceCommit, MemoryStore, PushCommit, QuietCommit, Store, Told
+from triggers.store import (
+    Committed,
+    DeviceCommit,
+    MemoryStore,
+    PushCommit,
+    QuietCommit,
+    ShardCommit,
+    Store,
+    Told,
+)
 
 NOW = 1_790_000_000_000
 NONE = QuietCommit([], [], [])
@@ -48,6 +57,18 @@ def push(push_id: str, *spends: Spend, not_before: int = 0) -> PushCommit:
     )
 
 
+async def commit(
+    store: Store, shard: int, quiet: QuietCommit, devices: list[DeviceCommit], now: int
+) -> Committed:
+    (done,) = await store.commit([ShardCommit(shard, quiet, devices)], now)
+    return done
+
+
+async def read(store: Store, shard: int, fields: list[bytes]) -> list[bytes | None]:
+    (records,) = await store.read([(shard, fields)])
+    return records
+
+
 def device(name: str, old: bytes | None, new: bytes, **effects: object) -> DeviceCommit:
     return DeviceCommit(f"acme/{name}".encode(), old, new, tenant="acme", **effects)  # type: ignore[arg-type]
 
@@ -58,17 +79,18 @@ def test_a_record_is_written_only_over_the_bytes_that_were_read(on_store) -> Non
     async def body(store: Store) -> None:
         fields = [f"acme/d{i}".encode() for i in range(1203)]
         first = [b"\x01\x00\n" + bytes([i % 256]) * 57 for i in range(1203)]
-        done = await store.commit(0, QuietCommit(fields, [None] * 1203, first), [], NOW)
+        done = await commit(store, 0, QuietCommit(fields, [None] * 1203, first), [], NOW)
         assert ([], []) == (list(done.quiet_conflicts), list(done.conflicts))
-        assert first == await store.read(0, fields)
-        stale = await store.commit(
+        assert first == await read(store, 0, fields)
+        stale = await commit(
+            store,
             0,
             QuietCommit(fields[700:703], [first[700], None, first[702]], [b"x", b"y", b"z"]),
             [],
             NOW,
         )
         assert [1] == list(stale.quiet_conflicts)
-        assert [b"x", first[701], b"z"] == await store.read(0, fields[700:703])
+        assert [b"x", first[701], b"z"] == await read(store, 0, fields[700:703])
 
     on_store(body)
 
@@ -77,8 +99,9 @@ def test_effects_of_a_conflicting_device_do_not_happen(on_store) -> None:
     """There is never an outbox entry without its state, nor the reverse."""
 
     async def body(store: Store) -> None:
-        await store.commit(0, NONE, [device("a", None, b"1")], NOW)
-        done = await store.commit(
+        await commit(store, 0, NONE, [device("a", None, b"1")], NOW)
+        done = await commit(
+            store,
             0,
             NONE,
             [
@@ -88,7 +111,7 @@ def test_effects_of_a_conflicting_device_do_not_happen(on_store) -> None:
             NOW,
         )
         assert [0] == list(done.conflicts)
-        assert [b"1", b"1"] == await store.read(0, [b"acme/a", b"acme/b"])
+        assert [b"1", b"1"] == await read(store, 0, [b"acme/a", b"acme/b"])
         assert [(b"acme/b", b"1")] == await store.due(0, NOW, 10, 1000)
 
     on_store(body)
@@ -101,14 +124,16 @@ def test_a_cooldown_lets_one_push_through(on_store) -> None:
         cooldown = Spend(
             "{s:00}:spend:acme:lunch-offer-for-user-u1-and-a-long-name", 1, 60_000, Result.COOLDOWN
         )
-        done = await store.commit(
+        done = await commit(
+            store,
             0,
             NONE,
             [device("a", None, b"1", pushes=(push("p1", cooldown), push("p2", cooldown)))],
             NOW,
         )
         assert {"p2": Result.COOLDOWN} == done.refused
-        again = await store.commit(
+        again = await commit(
+            store,
             0,
             NONE,
             [device("b", None, b"1", pushes=(push("p3", cooldown), push("p1", cooldown)))],
@@ -165,7 +190,8 @@ def test_timers_are_claimed_once_until_the_lease_ends(on_store) -> None:
     """Two workers cannot hold one timer; a crashed worker's timer comes back."""
 
     async def body(store: Store) -> None:
-        await store.commit(
+        await commit(
+            store,
             0,
             NONE,
             [device("a", None, b"1", due_at=NOW - 5), device("b", None, b"2", due_at=NOW + 5)],
@@ -174,10 +200,44 @@ def test_timers_are_claimed_once_until_the_lease_ends(on_store) -> None:
         assert [(b"acme/a", b"1")] == await store.due(0, NOW, 10, 5000)
         assert [] == await store.due(0, NOW, 10, 5000)
         assert [(b"acme/b", b"2"), (b"acme/a", b"1")] == await store.due(0, NOW + 5000, 10, 5000)
-        await store.commit(0, NONE, [device("a", b"1", b"3", due_at=0)], NOW)
+        await commit(store, 0, NONE, [device("a", b"1", b"3", due_at=0)], NOW)
         assert [] == await store.due(0, NOW + 6000, 10, 5000)
 
     on_store(body)
+
+
+def test_shards_are_committed_together_and_answered_apart(on_store) -> None:
+    """One call for many shards: a conflict in one leaves the others alone."""
+
+    async def body(store: Store) -> None:
+        commits = [
+            ShardCommit(s, QuietCommit([b"acme/%d" % s], [None], [b"1"]), []) for s in (0, 3)
+        ]
+        await store.commit(commits, NOW)
+        stale = QuietCommit([b"acme/0"], [None], [b"2"])
+        fresh = QuietCommit([b"acme/3"], [b"1"], [b"2"])
+        done = await store.commit([ShardCommit(0, stale, []), ShardCommit(3, fresh, [])], NOW)
+        assert [[0], []] == [list(one.quiet_conflicts) for one in done]
+        assert [[b"1"], [b"2", None]] == await store.read(
+            [(0, [b"acme/0"]), (3, [b"acme/3", b"x"])]
+        )
+
+    on_store(body)
+
+
+def test_a_restarted_redis_is_taught_the_script_again(clean_redis_url: str) -> None:
+    """Scripts are lost with a restart; the next commit works all the same."""
+
+    async def main() -> None:
+        client = Redis.from_url(clean_redis_url)
+        store = RedisStore(client)
+        await commit(store, 0, NONE, [device("a", None, b"1")], NOW)
+        await client.script_flush()
+        await commit(store, 0, NONE, [device("a", b"1", b"2")], NOW)
+        assert [b"2"] == await read(store, 0, [b"acme/a"])
+        await client.aclose()
+
+    asyncio.run(main())
 
 
 def test_something_that_may_happen_once_happens_once(on_store) -> None:
@@ -186,13 +246,13 @@ def test_something_that_may_happen_once_happens_once(on_store) -> None:
     async def body(store: Store) -> None:
         told = Told("purchase", "order-7", NOW)
         first, second = [
-            await store.commit(
-                0, NONE, [device("u", None, b"", once="acme:order-7", told=told)], NOW
+            await commit(
+                store, 0, NONE, [device("u", None, b"", once="acme:order-7", told=told)], NOW
             )
             for _ in range(2)
         ]
         assert ([], [0]) == (list(first.conflicts), list(second.conflicts))
-        assert [None] == await store.read(0, [b"acme/u"])
+        assert [None] == await read(store, 0, [b"acme/u"])
 
     on_store(body)
 
@@ -203,7 +263,8 @@ def test_what_a_commit_writes_in_redis(redis_client, clean_redis_url: str) -> No
     async def main() -> None:
         client = Redis.from_url(clean_redis_url)
         store = RedisStore(client)
-        await store.commit(
+        await commit(
+            store,
             3,
             NONE,
             [
