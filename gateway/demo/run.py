@@ -92,7 +92,7 @@ def check(*, seed: int = CHECK_SEED) -> int:
         say = partial(click.echo)
         say("Starting a private Redis, the gateway and the provider sandbox ...")
         folder = tempfile.TemporaryDirectory(prefix="gateway-demo-")
-        with folder as name, Stage(Path(name)) as stage:
+        with folder as name, Stage(Path(name)) as stage, _log_told(stage):
             _furnish(stage, town, people)
             is_right = checking.run_check(checking.Check(stage, town, people, seed), say)
     return 0 if is_right else 1
@@ -204,6 +204,16 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _log_told(stage: Stage) -> Iterator[None]:
+    """What the gateway had to say when something failed, before its log goes."""
+    try:
+        yield
+    except FAILURES:
+        click.echo(f"The end of the gateway's log:\n{stage.log_tail()}", err=True)
+        raise
 
 
 @contextmanager

@@ -89,7 +89,13 @@ class Stage:
             StageError: it has ended; the text has the end of its log.
         """
         if self._process is None or self._process.poll() is not None:
-            raise StageError(f"The gateway has ended. The end of its log:\n{self._log_tail()}")
+            raise StageError(f"The gateway has ended. The end of its log:\n{self.log_tail()}")
+
+    def log_tail(self) -> str:
+        """The end of the gateway's log, without the requests that went well."""
+        text = (self._folder / LOG_FILE).read_text("utf-8", "replace")
+        lines = [line for line in text.splitlines() if '"level": "info"' not in line]
+        return "\n".join(lines[-15:])
 
     def _start_gateway(self) -> None:
         with (self._folder / LOG_FILE).open("wb") as log:
@@ -104,7 +110,7 @@ class Stage:
             if time.monotonic() > deadline:
                 raise StageError(
                     f"The gateway is not ready after {START_TIMEOUT_S:g} s. The end of its log:\n"
-                    f"{self._log_tail()}"
+                    f"{self.log_tail()}"
                 )
             time.sleep(0.1)
 
@@ -150,10 +156,6 @@ class Stage:
             self.sandbox.stop()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-
-    def _log_tail(self) -> str:
-        text = (self._folder / LOG_FILE).read_text("utf-8", "replace")
-        return "\n".join(text.splitlines()[-15:])
 
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
