@@ -17,6 +17,7 @@ from gateway.kinds import geofence
 from gateway.people import People
 from gateway.registry import Registry
 from gateway.tenant_view import TenantView, ZoneInfo
+from gateway.wire import to_ms
 
 PASSPHRASE = "owntracks_passphrase"  # noqa: S105 - the attribute's name
 MOST_REMEMBERED = 50_000
@@ -53,7 +54,7 @@ class OwnTracks:
         limit = view.rules.owntracks_waypoints
         if not limit or not parsed.pings:
             return parsed.reply
-        ping = max(parsed.pings, key=lambda one: float(str(one.recorded_at)))
+        ping = max(parsed.pings, key=lambda one: to_ms(one.recorded_at))
         near = [
             view.infos[one.key]
             for one in view.index.nearest(ping.lat, ping.lon, limit)

@@ -99,4 +99,6 @@ def quarantine_key(tenant: str, shard_count: int) -> str:
 def _shown(raw: Any) -> str:
     if isinstance(raw, bytes):
         return raw[:MAX_RAW_CHARS].decode("utf-8", "backslashreplace")
+    if raw == "":
+        return ""  # withheld
     return msgspec.json.encode(raw).decode()[:MAX_RAW_CHARS]

@@ -139,6 +139,8 @@ def _refused(items: Sequence[Any], refusals: list[Refusal]) -> list[Bad]:
 async def _quarantine(
     services: Services, tenant: str, chosen: Format, posted: Posted, bad: list[Bad]
 ) -> None:
+    if bad and posted.device_id and await services.people.limits(tenant, [posted.device_id]):
+        bad = [Bad("", one.reason) for one in bad]  # who limits location has no raw records kept
     await services.quarantine.add(
         tenant,
         chosen.name,

@@ -325,10 +325,13 @@ def test_a_device_over_its_limit_is_503_and_loses_nothing(
 
 
 def test_of_people_who_withdrew_consent_nothing_is_kept(doors: Doors) -> None:
-    """The app hears success, and no trace remains."""
+    """The app hears success, and no position remains, not even an unreadable one."""
     doors.put("/v1/devices/phone", {"consents": {"location": "off"}})
     reply = doors.client.post("/ingest/owntracks/phone", json=location(), headers=doors.bearer())
     assert (b"[]", []) == (reply.content, doors.quarantine())
+    bad = location(tst="soon")
+    doors.client.post("/ingest/owntracks/phone", json=bad, headers=doors.bearer())
+    assert [""] == [one["raw"] for one in doors.quarantine()]
 
 
 def test_erasing_a_device_empties_its_quarantine(doors: Doors) -> None:
