@@ -315,6 +315,8 @@ def _report(
         say(f"Check passed: {len(counted.due)} events and {len(pushes[0])} pushes as counted.")
         return True
     say(f"Check FAILED: {len(problems)} differences from the independent count.")
+    sorts = Counter(" ".join(problem.split()[:2]) for problem in problems)
+    say("  " + ", ".join(f"{number} x {sort}" for sort, number in sorts.most_common()))
     for problem in problems[:SHOWN_LINES]:
         say(f"  {problem}")
     if len(problems) > SHOWN_LINES:
