@@ -13,6 +13,7 @@ from gateway.audit import Audit, Entry
 from gateway.cli import fail, setting_flags
 from gateway.config import Settings
 from gateway.data_dir import reachable_redis
+from gateway.errors import Problem
 from gateway.keys import KeyStore, StoredKey, check_tenant, parse_scopes
 from gateway.redis_client import open_redis
 from gateway.registry import Registry
@@ -57,7 +58,6 @@ def create_key(
     settings: Settings, tenant: str, scopes: str, name: str, expires_at: str | None
 ) -> None:
     """Make a key and print it, alone, this once."""
-    ends_at = parse_instant(expires_at, "--expires-at") if expires_at else 0
 
     async def work(client: Redis) -> str:
         await _make_tenant(client, tenant)
@@ -69,7 +69,8 @@ def create_key(
     try:
         check_tenant(tenant)
         parse_scopes(scopes.split(","))
-    except ValueError as error:
+        ends_at = parse_instant(expires_at, "--expires-at") if expires_at else 0
+    except (ValueError, Problem) as error:
         raise click.UsageError(str(error)) from None
     click.echo(with_redis(settings, work))
 

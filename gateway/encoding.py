@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 import zstandard
-from litestar.types import HTTPRequestEvent, Message, Receive, Scope
+from litestar.types import HTTPRequestEvent, Receive, Scope
 
 from gateway.errors import Problem
 
@@ -116,7 +116,7 @@ class _Decoding:
             if not self._has_more:
                 self._decoder.finish()
                 return _body(b"", has_more=False)
-            message: Message = await self._receive()
+            message: Any = await self._receive()
             if message["type"] != "http.request":
                 return message
             self._has_more = message.get("more_body", False)

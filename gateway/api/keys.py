@@ -35,7 +35,7 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     scopes: Annotated[list[str], msgspec.Meta(min_length=1, max_length=100)]
     name: Annotated[str, msgspec.Meta(max_length=200)] = ""
-    expires_at: str | int | float | None = None
+    expires_at: str | int | None = None
 
 
 class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,7 +73,7 @@ async def create_key(request: Call) -> Response[bytes]:
     """Make an API key. The answer's `key` is shown this once."""
     services, caller = _caller(request)
     wanted = convert(await object_body(request), NewKey)
-    expires_at = 0 if wanted.expires_at is None else parse_instant(wanted.expires_at, "expires_at")
+    expires_at = _expiry(wanted.expires_at)
     try:
         made = await services.keys.create(
             caller.tenant, wanted.scopes, now_ms(), wanted.name, expires_at
@@ -179,6 +179,14 @@ async def mint_device_token(request: Call, device_id: FromPath[str]) -> Response
     await _audit(request, "mint", "device_token", device_id)
     minted = {"token": token, "device_id": device_id, "expires_at": rfc3339(now + ttl_s * 1000)}
     return answer(minted, status=201, headers=NO_STORE)
+
+
+def _expiry(given: str | int | None) -> int:
+    try:
+        return 0 if given is None else parse_instant(str(given), "expires_at")
+    except Problem as problem:
+        why = [("#/expires_at", problem.detail)]
+        raise Problem("invalid-document", problem.detail, errors=why) from None
 
 
 def _instant(at: int) -> str | None:

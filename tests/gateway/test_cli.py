@@ -36,6 +36,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         (["keys", "create", "--tenant", "acme"], {}, "--scopes"),
         (["keys", "create", "--tenant", "A", "--scopes", "read"], {}, "no name"),
         (["keys", "create", "--tenant", "a", "--scopes", "all"], {}, "unknown"),
+        (["keys", "create", "--tenant", "a", "--scopes", "read", "--expires-at", "x"], {}, "RFC"),
         (["replay", "missing.gpx", "--device", "d", "--key", "k"], {}, "missing.gpx"),
         (["sandbox", "--port", "0"], {}, "--port"),
     ],
