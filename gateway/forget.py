@@ -151,8 +151,10 @@ class Eraser:
         return erased
 
     async def _forget_budgets(self, tenant: str, owner: str) -> int:
-        pattern = f"{{s:*}}:spend:{tenant}:*:{_literal(owner)}"
-        keys = [key async for key in self._client.scan_iter(match=pattern, count=CHUNK)]
+        pattern = f"{{s:*}}:spend:{tenant}:*:{_literal(owner)}:*"  # the last is its form
+        found = [key async for key in self._client.scan_iter(match=pattern, count=CHUNK)]
+        ending = f":{owner}".encode()
+        keys = [key for key in found if key.rpartition(b":")[0].endswith(ending)]
         return sum([int(await self._client.delete(key)) for key in keys])
 
 

@@ -42,7 +42,7 @@ class Merger:
         source = await self._people.user(tenant, from_id)
         if source is None:
             return None
-        await self._carry_budgets(tenant, f"user:{from_id}", f"user:{into_id}", now)
+        await self._carry_budgets(tenant, f"user:{from_id}", f"user:{into_id}")
         await self._carry_events(tenant, from_id, into_id)
         target = await self._people.user(tenant, into_id)
         known = target.person if target else User(id=into_id)
@@ -62,18 +62,18 @@ class Merger:
         await self._client.delete(self._consent_log.key(tenant, "users", from_id))
         return merged
 
-    async def _carry_budgets(self, tenant: str, before: str, after: str, now: int) -> None:
+    async def _carry_budgets(self, tenant: str, before: str, after: str) -> None:
         """Whatever the old owner has spent, the new one has spent, too."""
-        suffix = f":{before}".encode()
         tag = shard_tag(shard_of(subject_field(tenant, after), self._shard_count))
         old_tag = shard_tag(shard_of(subject_field(tenant, before), self._shard_count))
         pattern = f"{old_tag}:spend:{tenant}:*"
         async for key in self._client.scan_iter(match=pattern, count=CHUNK):
-            if key.endswith(suffix):
-                scope = key.decode().removeprefix(old_tag).removesuffix(f":{before}")
-                await self._carry_budget(key, f"{tag}{scope}:{after}", now)
+            scope, _, form = key.decode().removeprefix(old_tag).rpartition(":")
+            if scope.endswith(f":{before}"):
+                shared = scope.removesuffix(before)
+                await self._carry_budget(key, f"{tag}{shared}{after}:{form}")
 
-    async def _carry_budget(self, old: bytes, new: str, now: int) -> None:
+    async def _carry_budget(self, old: bytes, new: str) -> None:
         kind, left_ms = await self._client.type(old), await self._client.pttl(old)
         if kind == b"zset":
             taken = dict(await self._client.zrange(old, 0, -1, withscores=True))
@@ -90,7 +90,7 @@ class Merger:
         if left_ms < 0:
             await self._client.persist(new)
         elif await self._client.pttl(new) < left_ms:
-            await self._client.pexpireat(new, now + left_ms)
+            await self._client.pexpire(new, left_ms)
         await self._client.delete(old)
 
     async def _carry_events(self, tenant: str, from_id: str, into_id: str) -> None:

@@ -44,8 +44,8 @@ async def plant(client: Any, people: People, tenant: str, device_id: str, user_i
     await client.zadd(f"{tag}:timers", {field: NOW})
     await client.rpush(f"{tag}:trail:{field}", "e1-1")
     await client.hset(f"{tag}:visits:{field}", "store", 1)
-    await client.set(f"{tag}:spend:{tenant}:cooldown:trigger:t:user:{user_id}", "p")
-    await client.set(f"{tag}:spend:{tenant}:cooldown:trigger:t:device:{device_id}", "p")
+    await client.set(f"{tag}:spend:{tenant}:cooldown:trigger:t:user:{user_id}:one", "p")
+    await client.set(f"{tag}:spend:{tenant}:cooldown:trigger:t:device:{device_id}:few", "p")
     json, pack = msgspec.json.encode, msgspec.msgpack.encode
     await client.xadd(f"{tag}:events:{tenant}", {"e": json(words)})
     await client.xadd(f"{tag}:decisions:{tenant}", {"d": json(words)})
