@@ -33,7 +33,7 @@ from gateway.live import Live
 from gateway.log import get_logger
 from gateway.master_key import load_master_keys
 from gateway.merge import Merger
-from gateway.owntracks import OwnTracks
+from gateway.owntracks import Passphrases
 from gateway.people import People
 from gateway.private_redis import PrivateRedis
 from gateway.quarantine import Quarantine
@@ -43,6 +43,7 @@ from gateway.redis_client import open_redis
 from gateway.registry import Registry
 from gateway.sweep import Sweeper
 from gateway.tokens import JwtKey, TokenVerifier
+from gateway.watching import Watching
 from gateway.worker import fire_timers, merge_indexes, sweep
 from senders.vault import Vault
 
@@ -73,7 +74,8 @@ class Services:
     limits: RateLimiter
     people: People
     quarantine: Quarantine
-    owntracks: OwnTracks
+    passphrases: Passphrases
+    watching: Watching
     consent_log: ConsentLog
     eraser: Eraser
     merger: Merger
@@ -233,7 +235,8 @@ def _compose(settings: Settings, redis: Redis, installation: Installation) -> Se
         receipts=Receipts(redis, people, dispatching.outbox),
         link_keys=master_keys,
         quarantine=Quarantine(redis, installation.shard_count),
-        owntracks=OwnTracks(engine.catalog, registry, people),
+        passphrases=Passphrases(engine.catalog, people),
+        watching=Watching(engine.catalog, registry),
         engine=engine,
         dispatching=dispatching,
     )

@@ -29,7 +29,8 @@ class TenantRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     positions may fire. ``coarse_location``: events carry a position rounded to about a kilometre.
     ``recording``: raw pings are kept for backtests, for ``recording_retention_s``.
     ``owntracks_passphrase`` opens the encrypted messages of OwnTracks phones;
-    ``owntracks_waypoints`` is how many near geofences they are told to watch.
+    ``owntracks_waypoints`` and ``transistor_geofences`` are how many near geofences phones with
+    those apps are told to watch.
     """
 
     timezone: ZoneName | None = None
@@ -43,6 +44,7 @@ class TenantRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     recording_retention_s: Seconds = 7 * 86_400
     owntracks_passphrase: Annotated[str, msgspec.Meta(max_length=32)] | None = None
     owntracks_waypoints: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    transistor_geofences: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
 
 
 def parse_tenant_rules(doc: dict[str, Any]) -> TenantRules:

@@ -64,7 +64,7 @@ async def take(services: Services, principal: Principal, chosen: Format, posted:
     """
     tenant = principal.tenant
     if chosen.name == "owntracks":
-        passphrases = await services.owntracks.passphrases(tenant, posted)
+        passphrases = await services.passphrases.that_may_open(tenant, posted)
         posted = posted._replace(passphrases=passphrases)
     try:
         parsed = chosen.parse(posted)
@@ -72,9 +72,7 @@ async def take(services: Services, principal: Principal, chosen: Format, posted:
         await _quarantine(services, tenant, chosen, posted, [Bad(posted.body, str(error))])
         raise Problem("malformed-body", str(error)) from None
     await _commit(services, principal, chosen, posted, parsed)
-    if chosen.name == "owntracks":
-        return await services.owntracks.reply(tenant, parsed)
-    return parsed.reply
+    return await services.watching.reply(tenant, chosen.name, parsed)
 
 
 async def _commit(

@@ -288,6 +288,28 @@ def test_geofences_are_pushed_down_to_owntracks(doors: Doors) -> None:
     assert 300 == replies[-1][0]["waypoints"]["waypoints"][0]["rad"]
 
 
+def test_geofences_are_pushed_down_to_the_transistor_sdk(doors: Doors) -> None:
+    """In the words of its remote commands."""
+    doors.put("/v1/geofences/store", STORE)
+    coords = {"latitude": 48.9, "longitude": 2.29}
+    replies: list[Any] = []
+
+    def told() -> bool:
+        body = {"location": {"coords": coords, "timestamp": now_s() * 1000}, "device_id": "p"}
+        reply = doors.client.post("/ingest/transistor", json=body, headers=doors.bearer())
+        replies.append(reply.json())
+        return bool(replies[-1])
+
+    put_until_live(doors, "/v1/settings", {"transistor_geofences": 5}, told)
+    [[command, geofences]] = replies[-1]["background_geolocation"]
+    assert ("addGeofences", "store", 200) == (
+        command,
+        geofences[0]["identifier"],
+        geofences[0]["radius"],
+    )
+    assert not told()
+
+
 def test_an_encrypted_phone(doors: Doors) -> None:
     """The device's own passphrase opens its messages."""
     doors.put("/v1/devices/phone", {"attributes": {"owntracks_passphrase": "s3cret"}})
