@@ -229,7 +229,7 @@ class Pipeline:
         ):
             conflicts += [listed[i] for i in done.quiet_conflicts]
             conflicts += [slot_of[busy[i].commit.field] for i in done.conflicts]
-            _count(busy, done)
+            self._count(busy, done)
         return np.array(sorted(conflicts), np.int64)
 
     # --- sightings and timers ---------------------------------------------------------------
@@ -275,13 +275,14 @@ class Pipeline:
         decided = await self._effects.of(view, steppings, now)
         commit = ShardCommit(shard, NOTHING_QUIET, [d.commit for d in decided])
         (done,) = await self._store.commit([commit], now)
-        _count(decided, done)
+        self._count(decided, done)
         return done.conflicts
 
-
-def _count(decided: Sequence[Decided], done: Committed) -> None:
-    lost = set(done.conflicts)
-    count_effects([one for i, one in enumerate(decided) if i not in lost], done.refused)
+    def _count(self, decided: Sequence[Decided], done: Committed) -> None:
+        """Count what was committed, and wake dispatch if there are pushes."""
+        lost = set(done.conflicts)
+        if count_effects([one for i, one in enumerate(decided) if i not in lost], done.refused):
+            self._effects.on_pushes()
 
 
 def _by_shard(shards: I64) -> list[tuple[int, list[int]]]:
