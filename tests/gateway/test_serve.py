@@ -226,6 +226,7 @@ def test_client_commands_talk_to_it(folder: Path) -> None:
         exported = json.loads(run("export", "--tag", "store").stdout)
         assert ["near"] == [feature["id"] for feature in exported["features"]]
         replayed = run("replay", str(track), "--device", "d1", "--json")
+        assert 0 == replayed.returncode, replayed.stderr + gateway.log.read_text()
         counts = json.loads(replayed.stdout)
         assert (100, 0, 1) == (counts["accepted"], counts["rejected"], counts["unreadable"])
         assert "line 102" in replayed.stderr
