@@ -5,6 +5,7 @@ Most of these apps keep what is answered with 5xx and lose, or send for ever, wh
 limits are 503; 4xx is for credentials and for bodies of which nothing can be read.
 """
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Sequence
@@ -31,6 +32,7 @@ from gateway.wire import Refusal
 Call = Request[Any, Any, Any]
 NOT_OURS = frozenset({"api_key", "device", "speed_unit"})  # query fields that are for the gateway
 RETRY_AFTER_S = "30"
+LARGE_BODY_BYTES = 100_000  # a night's backlog is read beside the event loop, not in it
 EXAMPLE = {"_type": "location", "lat": 52.52, "lon": 13.41, "tst": 1_760_000_000, "acc": 12}
 OPT = {"adapter": True, "scope": ("ingest", "receiver"), "device_tokens": True}
 
@@ -67,7 +69,10 @@ async def take(services: Services, principal: Principal, chosen: Format, posted:
         passphrases = await services.passphrases.that_may_open(tenant, posted)
         posted = posted._replace(passphrases=passphrases)
     try:
-        parsed = chosen.parse(posted)
+        if len(posted.body) > LARGE_BODY_BYTES:
+            parsed = await asyncio.to_thread(chosen.parse, posted)
+        else:
+            parsed = chosen.parse(posted)
     except UnreadableBody as error:
         await _quarantine(services, tenant, chosen, posted, [Bad(posted.body, str(error))])
         raise Problem("malformed-body", str(error)) from None

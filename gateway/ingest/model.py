@@ -122,7 +122,10 @@ def clean_id(value: object) -> str | None:
         return None
     if isinstance(value, int) and abs(value) >= 10**MAX_ID_CHARS:
         return None
-    text = "".join(char for char in str(value) if char.isprintable()).strip().lstrip("~")
+    text = str(value)
+    if not text.isprintable():
+        text = "".join(char for char in text if char.isprintable())
+    text = text.strip().lstrip("~")
     return text[:MAX_ID_CHARS] or None
 
 

@@ -31,11 +31,13 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 
 def number(value: object) -> float | None:
     """A finite number, from a number or its text; None for anything else."""
+    if value is None or isinstance(value, bool):
+        return None
     if isinstance(value, str):
         value = value.strip()
         if len(value) > MAX_NUMBER_CHARS or "_" in value:
             return None
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    elif not isinstance(value, float | int):
         return None
     try:
         found = float(value)

@@ -310,6 +310,16 @@ def test_geofences_are_pushed_down_to_the_transistor_sdk(doors: Doors) -> None:
     assert not told()
 
 
+def test_a_backlog_of_a_week_is_taken_in_one_call(doors: Doors) -> None:
+    """5,000 records, shuffled by the SDK's own batching: all acknowledged, none refused."""
+    start = now_s() - 6000
+    coords = {"latitude": 48.9, "longitude": 2.29, "accuracy": 5}
+    records = [{"coords": coords, "timestamp": (start + i) * 1000} for i in range(5000)]
+    body = {"location": records[2500:] + records[:2500], "device_id": "p"}
+    reply = doors.client.post("/ingest/transistor", json=body, headers=doors.bearer())
+    assert (200, b"{}", []) == (reply.status_code, reply.content, doors.quarantine())
+
+
 def test_an_encrypted_phone(doors: Doors) -> None:
     """The device's own passphrase opens its messages."""
     doors.put("/v1/devices/phone", {"attributes": {"owntracks_passphrase": "s3cret"}})
