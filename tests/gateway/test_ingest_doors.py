@@ -356,6 +356,15 @@ def test_a_device_over_its_limit_is_503_and_loses_nothing(
     assert ([200, 503], []) == (statuses, doors.quarantine())
 
 
+def test_what_cannot_be_stored_now_is_503(doors: Doors) -> None:
+    """Nothing is acknowledged that is not stored, and no app loses anything."""
+    services = doors.client.app.state.services  # type: ignore[attr-defined]
+    services.engine.pings._is_closed = True
+    for name, body in (("owntracks", location()), ("overland", {"locations": [feature()]})):
+        reply = doors.client.post(f"/ingest/{name}", json=body, headers=doors.bearer())
+        assert (503, True) == (reply.status_code, "retry-after" in reply.headers)
+
+
 def test_of_people_who_withdrew_consent_nothing_is_kept(doors: Doors) -> None:
     """The app hears success, and no position remains, not even an unreadable one."""
     doors.put("/v1/devices/phone", {"consents": {"location": "off"}})
