@@ -15,6 +15,7 @@ from triggers.tenant import TenantRules
 from triggers.trigger import Channel, On, Trigger, Variant
 from triggers.walltime import first_known
 
+DIRECT = "direct"  # stands for a trigger where a push has none
 _UTC = ZoneInfo("UTC")
 
 
@@ -96,8 +97,8 @@ def cancels(push: Push, event: Event) -> bool:
 def direct_trigger(push: Push) -> Trigger:
     """A push that the tenant's back end sent itself, as a rule that always holds."""
     return Trigger(
-        id="direct",
-        on=On(EventKind.CUSTOM, name="direct"),
+        id=DIRECT,
+        on=On(EventKind.CUSTOM, name=DIRECT),
         variants=(Variant(push.message or {}),),
         lane=push.lane,
         channels=cast("tuple[Channel, ...]", push.channels),
