@@ -358,7 +358,7 @@ def test_a_device_over_its_limit_is_503_and_loses_nothing(
 
 def test_what_cannot_be_stored_now_is_503(doors: Doors) -> None:
     """Nothing is acknowledged that is not stored, and no app loses anything."""
-    services = doors.client.app.state.services  # type: ignore[attr-defined]
+    services = doors.client.app.state.services
     services.engine.pings._is_closed = True
     for name, body in (("owntracks", location()), ("overland", {"locations": [feature()]})):
         reply = doors.client.post(f"/ingest/{name}", json=body, headers=doors.bearer())
