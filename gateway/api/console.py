@@ -1,5 +1,6 @@
 """The console: its page and files, and sign-in. All else it does goes through the public API."""
 
+import asyncio
 import base64
 import gzip
 import hashlib
@@ -53,25 +54,25 @@ class File(NamedTuple):
     media_type: str
 
 
-@get(VIEWS, include_in_schema=False, opt=PUBLIC, sync_to_thread=True)
-def page(request: Call) -> Response[bytes]:
+@get(VIEWS, include_in_schema=False, opt=PUBLIC)
+async def page(request: Call) -> Response[bytes]:
     """The console; every view has an address of its own."""
     name = "index.html" if is_current() else "not_set_up.html"
-    file = _file(CONSOLE / name)
+    file = await asyncio.to_thread(_file, CONSOLE / name)
     settings: Settings = request.app.state.settings
     policy = content_security_policy(file.body.decode(), settings.console_tiles)
     return _served(request, file, {"Content-Security-Policy": policy})
 
 
-@get("/console/{path:path}", include_in_schema=False, opt=PUBLIC, sync_to_thread=True)
-def console_file(request: Call, path: FromPath[str]) -> Response[bytes]:
+@get("/console/{path:path}", include_in_schema=False, opt=PUBLIC)
+async def console_file(request: Call, path: FromPath[str]) -> Response[bytes]:
     """A style sheet, a module, a library."""
     name = Path(path.lstrip("/"))
     is_known = len(name.parts) == 1 or (len(name.parts) == 2 and name.parts[0] in FOLDERS)
     place = CONSOLE / name
     if not is_known or name.suffix not in MEDIA_TYPES or not place.is_file():
         raise Problem("not-found", f"The console has no file {path[:64]!r}.")
-    return _served(request, _file(place), {})
+    return _served(request, await asyncio.to_thread(_file, place), {})
 
 
 @post(
