@@ -4,6 +4,7 @@ Sources: the FCM HTTP v1 reference (``projects.messages``, ``ErrorCode``) and Go
 2.0 for server to server applications" (RFC 7523 assertion).
 """
 
+import re
 import time
 from collections.abc import Callable
 from hashlib import sha256
@@ -70,14 +71,20 @@ _decode_error = msgspec.json.Decoder(_ErrorBody).decode
 _decode_sent = msgspec.json.Decoder(_Sent).decode
 
 
+_TOKEN = re.compile(r"[!-~]+")
+
+
 def check_target(target: Target) -> None:
     """Check an address when it is registered.
 
     Raises:
         ValueError: not a registration token.
     """
-    if not (16 <= len(target.address) <= 4096) or not target.address.isascii():
-        raise ValueError("/address: is not an FCM registration token")
+    # Their form is Google's own and not documented; only what no token can be is refused.
+    if not (1 <= len(target.address) <= 4096) or not _TOKEN.fullmatch(target.address):
+        raise ValueError(
+            "/address: an FCM registration token is ASCII without blanks, at most 4,096 characters"
+        )
     if any(character.isspace() for character in target.address):
         raise ValueError("/address: an FCM registration token has no blanks")
 

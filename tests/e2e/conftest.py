@@ -135,16 +135,32 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxProcess
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[GatewayProcess]:
-    """A gateway that listens, with a key of every scope for the tenant acme."""
-    process = GatewayProcess(tmp_path / "data", allowed_private_hosts="127.0.0.1,localhost")
-    process.start()
-    process.make_key("manage", "ingest", "read")
-    yield process
-    process.stop()
+def gateway_process(tmp_path: Path) -> Iterator[Callable[..., GatewayProcess]]:
+    """Starts gateways; each has a key of every scope for the tenant acme."""
+    started: list[GatewayProcess] = []
+
+    def start(**settings: Any) -> GatewayProcess:
+        folder = tmp_path / f"data-{len(started)}"
+        process = GatewayProcess(
+            folder, **{"allowed_private_hosts": "127.0.0.1,localhost"} | settings
+        )
+        started.append(process)
+        process.start()
+        process.make_key("manage", "ingest", "read")
+        return process
+
+    yield start
+    for process in started:
+        process.stop()
     for leftover in psutil.process_iter(["cmdline"]):
         if str(tmp_path) in " ".join(leftover.info["cmdline"] or []):
             leftover.kill()
+
+
+@pytest.fixture
+def gateway(gateway_process: Callable[..., GatewayProcess]) -> GatewayProcess:
+    """A gateway that listens."""
+    return gateway_process()
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def test_good_targets(provider: str) -> None:
         ("apns", {"address": None}, "/address", "expected `str`"),
         ("apns", {"app": "a b"}, "/app", "bundle id"),
         ("apns", {"environment": "test"}, "/environment", "invalid enum"),
-        ("fcm", {"address": "short"}, "/address", "registration token"),
+        ("fcm", {"address": "with blank"}, "/address", "without blanks"),
         ("fcm", {"address": "a" * 20 + " b"}, "/address", "blanks"),
         ("webpush", {"address": "http://push.example/"}, "/address", "https"),
         ("webpush", {"address": "https://u@push.example/"}, "/address", "user information"),
