@@ -80,7 +80,7 @@ def fixes_of(
 def _zones_by_ping(
     view: TenantView, batch: Batch, hits: Hits, records: Records, busy: Busy
 ) -> dict[int, tuple[ZoneFix, ...]]:
-    """Zones in reach of each ping, and the zones its device has entries for, with distances."""
+    """Zones in reach of each ping, and those its device may have entries for, with distances."""
     found: dict[int, dict[int, float]] = {}
     for ping, key, distance_m in zip(
         hits.point.tolist(), hits.key.tolist(), hits.distance_m.tolist(), strict=True
@@ -108,14 +108,13 @@ def _entry_pairs(
     keys: list[int] = []
     for slot in busy.slots.tolist():
         record = records[slot]
-        entries = entry_keys(record) if record is not None else []
-        if not entries:
-            continue
+        entries = set(entry_keys(record)) if record is not None else set()
         for ping in range(int(batch.bounds[slot]), int(batch.bounds[slot + 1])):
-            known = found.get(ping, ())
-            missing = [key for key in entries if key not in known]
+            known = found.get(ping, {})
+            missing = entries - known.keys()
             pings += [ping] * len(missing)
             keys += missing
+            entries |= known.keys()  # an earlier ping of the batch may have entered them
     return pings, keys
 
 

@@ -134,6 +134,25 @@ def test_a_batch_gives_the_same_events_in_any_order_and_however_often(clean_redi
     with_bench(clean_redis_url, body)
 
 
+def test_a_batch_gives_the_same_events_as_its_pings_one_by_one(clean_redis_url: str) -> None:
+    """Also where a device enters a zone and leaves it far behind within the batch."""
+
+    async def body(bench: Bench) -> None:
+        await shop(bench)
+        start = now_ms() - 1_000_000
+        places = [INSIDE, OUTSIDE, (48.12, 11.501), INSIDE]
+        backlog = [("p1", start + 180_000 * step, place) for step, place in enumerate(places)]
+        await bench.post(*backlog)
+        for _, at, place in backlog:
+            await bench.post(("p2", at, place))
+        found = sorted((e["device_id"], e["occurred_at"], e["kind"]) for e in await bench.events())
+        kinds = [("enter", 0), ("exit", 1), ("enter", 3)]
+        expected = [(d, start + 180_000 * step, k) for d in ("p1", "p2") for k, step in kinds]
+        assert expected == found
+
+    with_bench(clean_redis_url, body)
+
+
 def test_two_processes_with_one_device_lose_and_double_nothing(clean_redis_url: str) -> None:
     """Compare-and-set: concurrent batches of the same devices end as one after the other would."""
 
