@@ -152,7 +152,7 @@ def peers(name: str, lat: F64, lon: F64, radius_m: F64, lats: F64, lons: F64) ->
     corner = np.column_stack((lons, lats))[:some]
 
     def by_rtree() -> Any:
-        ids, counts = plain.intersection_v(corner, corner)
+        ids, counts = plain.intersection_v(corner, corner)  # type: ignore[no-untyped-call]
         return judged(np.repeat(np.arange(some), counts.astype(np.int64)), ids)
 
     return [
