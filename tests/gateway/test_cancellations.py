@@ -67,14 +67,16 @@ class World:
         )
         await self.engine.told.take("acme", [event], now_ms())
 
+    async def _is_waiting(self) -> bool:
+        outbox = self.dispatching.outbox
+        lengths = [depth.length for depth in await outbox.depth()]
+        return bool(await outbox.delayed_count() or sum(lengths))
+
     async def dispatch(self) -> list[tuple[str, str]]:
         """Dispatch until nothing waits; how each push ended."""
-        outbox = self.dispatching.outbox
         running = asyncio.create_task(self.dispatching.run())
         async with asyncio.timeout(10):
-            while await outbox.delayed_count() or any(
-                depth.length for depth in await outbox.depth()
-            ):
+            while await self._is_waiting():  # noqa: ASYNC110 - the state of Redis has no event
                 await asyncio.sleep(0.01)
         running.cancel()
         with suppress(asyncio.CancelledError):

@@ -199,6 +199,26 @@ def test_a_dead_address_is_dropped_and_the_next_channel_taken(play: Play) -> Non
     play(body)
 
 
+def test_a_users_own_dead_address_is_dropped(play: Play) -> None:
+    """Addresses of the person are dropped like those of a device, and the living ones stay."""
+
+    async def body(world: World) -> None:
+        await world.put_apns()
+        await world.put_trigger(channels=["app_push"])
+        targets = tuple(Target("apns", token, registered_at=1) for token in (DEAD, GOOD))
+        await world.people.put_user("acme", User(id="kim", targets=targets), now=1)
+        await world.put_device(user_id="kim")
+        await world.start()
+        await world.push()
+        states = sorted(state for state, _ in await world.run(3))
+        assert ["sent", "split", "undeliverable"] == states
+        stored = await world.people.user("acme", "kim")
+        assert stored is not None
+        assert [GOOD] == [target.address for target in stored.person.targets]
+
+    play(body)
+
+
 def test_several_addresses_each_get_the_push_once(play: Play) -> None:
     """The push splits; a dead part says nothing about the living one."""
 
@@ -253,8 +273,13 @@ def test_caps_are_taken_at_dispatch_once_for_each_push(play: Play) -> None:
         await world.push()
         await world.push()
         await world.push(id=ID.replace("0102", "ffff"))
-        endings = sorted(await world.run(3))
-        assert [("sent", ""), ("sent", ""), ("suppressed", "frequency_cap")] == endings
+        reasons = {reason for state, reason in await world.run(3) if state == "suppressed"}
+        assert {"frequency_cap"} == reasons
+        by_state: dict[str, set[str]] = {"sent": set(), "suppressed": set()}
+        for record in await world.stream("deliveries", b"r"):
+            by_state[record["state"]].add(record["push_id"])
+        assert [1, 1] == [len(ids) for ids in by_state.values()]
+        assert by_state["sent"].isdisjoint(by_state["suppressed"])
 
     play(body)
 
@@ -278,7 +303,7 @@ def test_without_a_receipt_the_next_channel_follows(play: Play) -> None:
 
 
 def test_a_direct_push_needs_no_trigger(play: Play) -> None:
-    """Its own message and channels, the same consent; it has deliveries but no decision."""
+    """Its own message and channels, the same consent, a decision like any other."""
 
     async def body(world: World) -> None:
         await world.put_device()
@@ -292,7 +317,7 @@ def test_a_direct_push_needs_no_trigger(play: Play) -> None:
         assert [("sent", "")] == await world.run(1)
         (item,) = await world.inboxes.items("acme", "d1", now=1)
         assert "Order d1" == msgspec.json.decode(item.message)["title"]
-        assert [] == await world.results()
+        assert ["sent"] == await world.results()
 
     play(body)
 
