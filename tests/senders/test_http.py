@@ -1,7 +1,8 @@
 """Requests end in an answer or in one of three errors that tell whether they may have arrived."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -31,19 +32,41 @@ def _answering(data: bytes) -> Handler:
     return handle
 
 
+@asynccontextmanager
+async def _serving(handler: Handler) -> AsyncIterator[int]:
+    """The port of a server with this handler; nothing of it outlives the block."""
+    handling: list[tuple[asyncio.Task[None], asyncio.StreamWriter]] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        handling.append((task, writer))
+        await handler(reader, writer)
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task, writer in handling:
+            task.cancel()
+            writer.transport.abort()
+        await asyncio.gather(*(task for task, _ in handling), return_exceptions=True)
+        await asyncio.gather(
+            *(writer.wait_closed() for _, writer in handling), return_exceptions=True
+        )
+
+
 def _post(handler: Handler, path: str = "/") -> Answer:
     """Post to a server with this handler, through the plain client."""
 
     async def run() -> Answer:
-        server = await asyncio.start_server(handler, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        http = ProviderHttp()
-        try:
-            return await http.post(f"http://127.0.0.1:{port}{path}", {"x-a": "1"}, b"body")
-        finally:
-            await http.close()
-            server.close()
-            await server.wait_closed()
+        async with _serving(handler) as port:
+            http = ProviderHttp()
+            try:
+                return await http.post(f"http://127.0.0.1:{port}{path}", {"x-a": "1"}, b"body")
+            finally:
+                await http.close()
 
     return asyncio.run(run())
 
@@ -88,14 +111,12 @@ def test_a_peer_that_never_says_hello_is_unsent(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(http_module, "CONNECT_TIMEOUT_S", 0.2)
 
     async def run() -> None:
-        server = await asyncio.start_server(_silent, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        http = ProviderHttp()
-        try:
-            await http.post(f"https://127.0.0.1:{port}/", {}, b"body")
-        finally:
-            await http.close()
-            server.close()
+        async with _serving(_silent) as port:
+            http = ProviderHttp()
+            try:
+                await http.post(f"https://127.0.0.1:{port}/", {}, b"body")
+            finally:
+                await http.close()
 
     with pytest.raises(UnsentError):
         asyncio.run(run())
@@ -159,20 +180,17 @@ def test_a_name_is_connected_where_the_guard_looked() -> None:
     """The address that was judged is used, and asked for again only when its time is over."""
 
     async def run() -> None:
-        server = await asyncio.start_server(_answering(OK), "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        names, clock = _Names(["127.0.0.1"]), _Clock()
-        http = _guarded(names, clock, port)
-        for _ in range(3):
-            answer = await http.post(f"http://shop.example:{port}/x", {}, b"")
-            assert 200 == answer.status
-        assert 1 == names.asked
-        clock.now_s = PIN_S
-        await http.post(f"http://shop.example:{port}/x", {}, b"")
-        assert 2 == names.asked
-        await http.close()
-        server.close()
-        await server.wait_closed()
+        async with _serving(_answering(OK)) as port:
+            names, clock = _Names(["127.0.0.1"]), _Clock()
+            http = _guarded(names, clock, port)
+            for _ in range(3):
+                answer = await http.post(f"http://shop.example:{port}/x", {}, b"")
+                assert 200 == answer.status
+            assert 1 == names.asked
+            clock.now_s = PIN_S
+            await http.post(f"http://shop.example:{port}/x", {}, b"")
+            assert 2 == names.asked
+            await http.close()
 
     asyncio.run(run())
 
@@ -182,17 +200,14 @@ def test_rebinding_is_refused(second: list[str]) -> None:
     """A name that was public and now points inside is refused, also if only one address does."""
 
     async def run() -> None:
-        server = await asyncio.start_server(_answering(OK), "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        clock = _Clock()
-        http = _guarded(_Names(["127.0.0.1"], second), clock, port)
-        await http.post(f"http://shop.example:{port}/", {}, b"")
-        clock.now_s = PIN_S + 1
-        with pytest.raises(ForbiddenUrlError):
+        async with _serving(_answering(OK)) as port:
+            clock = _Clock()
+            http = _guarded(_Names(["127.0.0.1"], second), clock, port)
             await http.post(f"http://shop.example:{port}/", {}, b"")
-        await http.close()
-        server.close()
-        await server.wait_closed()
+            clock.now_s = PIN_S + 1
+            with pytest.raises(ForbiddenUrlError):
+                await http.post(f"http://shop.example:{port}/", {}, b"")
+            await http.close()
 
     asyncio.run(run())
 

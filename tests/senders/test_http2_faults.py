@@ -116,6 +116,8 @@ class Peer:
                 for connection in self.connections:
                     connection.writer.transport.abort()
                 await asyncio.gather(*self.tasks, return_exceptions=True)
+                writers = [connection.writer for connection in self.connections]
+                await asyncio.gather(*(w.wait_closed() for w in writers), return_exceptions=True)
 
         return asyncio.run(run())
 
