@@ -10,7 +10,7 @@ Keys, in the shard of the owner: ``inbox:<tenant>/<owner>`` zset item id -> crea
 import asyncio
 from collections.abc import Callable, Sequence
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -44,6 +44,18 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     changed_at: int = 0
 
 
+class Place(NamedTuple):
+    """Where an item stands in the order of its inbox."""
+
+    created_at: int
+    id: str
+
+
+def place_of(item: Item) -> Place:
+    """The item's place."""
+    return Place(item.created_at, item.id)
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Item).decode
 
@@ -66,18 +78,19 @@ class Inboxes:
             await self._put(keys=self._keys(tenant, owner), args=args)
 
     async def items(
-        self, tenant: str, owner: str, *, now: int, limit: int = 50, after: int | None = None
+        self, tenant: str, owner: str, *, now: int, limit: int = 50, after: Place | None = None
     ) -> list[Item]:
         """Items that have not expired and are not archived, newest first.
 
-        ``after`` is the ``created_at`` of the last item seen.
+        ``after`` is the place of the last item seen.
         """
         order, stored = self._keys(tenant, owner)
-        newest = "+inf" if after is None else f"({after}"
+        newest = "+inf" if after is None else after.created_at
         ids = await self._client.zrevrangebyscore(order, newest, "-inf")
         found = await self._client.hmget(stored, ids) if ids else []
         items = [_decode(one) for one in found if one is not None]
-        return [i for i in items if i.expires_at > now and i.state != "archived"][:limit]
+        listed = [i for i in items if i.expires_at > now and i.state != "archived"]
+        return [i for i in listed if after is None or place_of(i) < after][:limit]
 
     async def unread(self, tenant: str, owner: str, *, now: int) -> int:
         """How many items nobody has read: the badge."""

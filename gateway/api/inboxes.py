@@ -12,7 +12,7 @@ from gateway.api.caller import NO_STORE, Call, answer, now_ms, object_body
 from gateway.api.openapi_parts import body_of
 from gateway.api.resources import caller_of, services_of
 from gateway.errors import Problem
-from gateway.inbox import Inboxes, Item, State
+from gateway.inbox import Inboxes, Item, Place, State, place_of
 from gateway.kinds.fields import convert
 from gateway.paging import check_limit, decode_cursor, page
 from gateway.times import rfc3339
@@ -45,18 +45,10 @@ async def list_inbox(
     not listed.
     """
     tenant, owner = caller_of(request).tenant, await _owner(request, device, user)
-    size, after = check_limit(limit, MAX_ITEMS), decode_cursor(cursor)
-    if after and not after.isdigit():
-        raise Problem(
-            "invalid-request",
-            "The cursor is not one that this list gave. Start again without it.",
-            errors=[("query cursor", "is not a cursor of this list")],
-        )
+    size, after = check_limit(limit, MAX_ITEMS), _place(decode_cursor(cursor))
     inboxes, now = _inboxes(request), now_ms()
-    items = await inboxes.items(
-        tenant, owner, now=now, limit=size + 1, after=int(after) if after else None
-    )
-    rest = str(items[size - 1].created_at) if len(items) > size else None
+    items = await inboxes.items(tenant, owner, now=now, limit=size + 1, after=after)
+    rest = "{}/{}".format(*place_of(items[size - 1])) if len(items) > size else None
     body = page([_document(item) for item in items[:size]], rest)
     unread = await inboxes.unread(tenant, owner, now=now)
     return answer({**body, "unread": unread}, headers=NO_STORE)
@@ -79,6 +71,18 @@ async def mark_inbox(request: Call) -> Response[bytes]:
     return answer({"changed": changed})
 
 
+def _place(after: str) -> Place | None:
+    """The place that a cursor names; None for the start."""
+    at, slash, item_id = after.partition("/")
+    if after and not (slash and at.isdecimal()):
+        raise Problem(
+            "invalid-request",
+            "The cursor is not one that this list gave. Start again without it.",
+            errors=[("query cursor", "is not a cursor of this list")],
+        )
+    return Place(int(at), item_id) if after else None
+
+
 def _inboxes(request: Call) -> Inboxes:
     services = services_of(request)
     return Inboxes(services.redis, services.installation.shard_count)
@@ -87,6 +91,9 @@ def _inboxes(request: Call) -> Inboxes:
 async def _owner(request: Call, device_id: str | None, user_id: str | None) -> str:
     """Whose inbox: the user's, or the device's if nobody is known to hold it."""
     caller = caller_of(request)
+    if caller.device_id is None:
+        # An ingest key may be in an app's hands; what waits for people is not for everybody there.
+        caller.require("read" if request.method == "GET" else "manage")
     device_id = device_id or caller.device_id
     if device_id is not None:
         caller.require_device(device_id)

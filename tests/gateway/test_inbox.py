@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from redis.asyncio import Redis
 
-from gateway.inbox import CAP, Inboxes, InboxSender, Item
+from gateway.inbox import CAP, Inboxes, InboxSender, Item, place_of
 from senders.model import Delivered, Rejected, Rendered, Target
 
 DAY_MS = 86_400_000
@@ -34,7 +34,7 @@ def test_items_are_listed_newest_first_in_pages(clean_redis_url: str) -> None:
         await inboxes.mark("acme", "u1", ["i3"], "archived", now=60)
         first = await inboxes.items("acme", "u1", now=60, limit=2)
         assert ["i4", "i2"] == [one.id for one in first]
-        after = await inboxes.items("acme", "u1", now=60, after=first[-1].created_at)
+        after = await inboxes.items("acme", "u1", now=60, after=place_of(first[-1]))
         assert ["i1", "i0"] == [one.id for one in after]
 
     run(clean_redis_url, body)
