@@ -103,7 +103,7 @@ export function clock(instant) {
   if (instant == null) return "";
   const date = new Date(instant);
   const isToday = date.toDateString() === new Date().toDateString();
-  const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
   const day = date.toLocaleDateString([], { day: "numeric", month: "short" });
   return isToday ? time : `${day}, ${time}`;
 }

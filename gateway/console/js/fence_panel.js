@@ -60,6 +60,7 @@ function show(desk, fence, isNew) {
     event.preventDefault();
     wrong.textContent = "";
     try {
+      /** @type {Record<string, string>} */
       const headers = isNew ? { "If-None-Match": "*" } : { "If-Match": `"${fence.version}"` };
       await call("PUT", path(inputs.id.value), wanted(), { headers });
       toast("Saved. It counts from the next ping on.");

@@ -63,9 +63,10 @@ function style() {
 /**
  * A map in an element; it is removed when the signal aborts. Resolves when it can be drawn upon.
  * @param {HTMLElement} place @param {AbortSignal} signal
+ * @param {{remember?: boolean}} [more] whether it opens where the viewer last was
  */
-export async function openMap(place, signal) {
-  const remembered = JSON.parse(localStorage.getItem(PLACE) ?? "null");
+export async function openMap(place, signal, { remember = true } = {}) {
+  const remembered = remember ? JSON.parse(localStorage.getItem(PLACE) ?? "null") : null;
   const map = new maplibre.Map({
     container: place, style: style(), attributionControl: false,
     center: remembered?.center ?? [10, 30], zoom: remembered?.zoom ?? 1.3, renderWorldCopies: false,
@@ -73,7 +74,7 @@ export async function openMap(place, signal) {
   signal.addEventListener("abort", () => map.remove());
   map.addControl(new maplibre.NavigationControl({ showCompass: false }), "top-right");
   map.addControl(new maplibre.ScaleControl({}), "bottom-right");
-  map.on("moveend", () => localStorage.setItem(PLACE, JSON.stringify({ center: map.getCenter().toArray(), zoom: map.getZoom() })));
+  if (remember) map.on("moveend", () => localStorage.setItem(PLACE, JSON.stringify({ center: map.getCenter().toArray(), zoom: map.getZoom() })));
   await new Promise((resolve) => map.once("load", resolve));
   const grid = () => /** @type {any} */ (map.getSource("graticule"))?.setData(graticule(map));
   map.on("moveend", grid);
