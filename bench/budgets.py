@@ -27,6 +27,7 @@ class Found(NamedTuple):
 
     value: float
     ceiling: float | None = None
+    note: str = ""  # what a reader of the figure should know besides
 
 
 BUDGETS = (
@@ -117,6 +118,7 @@ def _row(budget: Budget, found: Found | None) -> Row:
         "what": budget.what,
         "is_floor": budget.is_floor,
         "ceiling_is": budget.ceiling_is,
+        "note": found.note if found else "",
     }
 
 

@@ -137,7 +137,8 @@ class Watch:
 def batched(rig: Rig, measured: Measured, seconds: float) -> Found:
     """The budget of pings in batches of 100, and plain Redis beside it."""
     seen = measured.knee.seen
-    return Found(seen.pings / seen.seconds, plain_redis(rig.redis, min(seconds, 3.0)))
+    ceiling = plain_redis(rig.redis, min(seconds, 3.0))
+    return Found(seen.pings / seen.seconds, ceiling, _note(measured))
 
 
 def one_by_one(measured: Measured, folder: Path, seconds: float) -> dict[str, Found]:
@@ -146,9 +147,22 @@ def one_by_one(measured: Measured, folder: Path, seconds: float) -> dict[str, Fo
     bare = bare_handler(folder, measured.profile.connections, min(seconds, 3.0), paced_rate)
     seen = measured.knee.seen
     return {
-        "one_ping_requests": Found(seen.answered / seen.seconds, bare.litestar_per_s),
+        "one_ping_requests": Found(
+            seen.answered / seen.seconds, bare.litestar_per_s, _note(measured)
+        ),
         "one_ping_p99": Found(measured.paced.p99_ms, bare.litestar.p99_ms),
     }
+
+
+def _note(measured: Measured) -> str:
+    knee = measured.knee
+    said = (
+        f"closed loop {knee.most.answered / knee.most.seconds:,.0f} requests/s; "
+        f"generator at {knee.most.cpu:.0%} of a core"
+    )
+    if not knee.is_sustained:
+        said += "; no rate that was tried was sustained, this is what came through"
+    return said
 
 
 def quiet_device(rig: Rig) -> Found:
@@ -182,6 +196,17 @@ def used_bytes(rig: Rig) -> int:
     return int(info["used_memory"]) - overhead
 
 
+def _trouble(most: Seen, paced: Seen) -> str:
+    """Why the figures of a profile are not what they seem; empty if they are."""
+    said = []
+    if most.error or paced.error:
+        bad = most.refused + most.failed + paced.refused + paced.failed
+        said.append(f"{bad} requests not answered 202, the first: {most.error or paced.error}")
+    if most.is_saturated or paced.is_saturated:
+        said.append("the load generator itself was the limit")
+    return "; ".join(said)
+
+
 def row_of(measured: Measured) -> Row:
     """A profile as a row of the report."""
     profile, knee, paced = measured.profile, measured.knee, measured.paced
@@ -203,5 +228,5 @@ def row_of(measured: Measured) -> Row:
         "failed": most.failed + paced.failed,
         "generator_cpu": round(max(most.cpu, paced.cpu), 2),
         "generator_lag_p99_ms": round(paced.lag_p99_ms, 1),
-        "note": most.error or paced.error,
+        "note": _trouble(most, paced),
     }

@@ -48,7 +48,7 @@ class Dispatched(NamedTuple):
 
 
 def install_offer(rig: Rig, sandbox: SandboxProcess, devices: int) -> None:
-    """A trigger on entering every fifth shop of the city, and addresses of those who walk there."""
+    """A trigger on entering every second shop, and the addresses of those who walk there."""
     api = rig.api("city")
     try:
         ca = sandbox.ca.read_text("ascii")
@@ -76,8 +76,8 @@ def remove_offer(rig: Rig) -> None:
 
 def push_latency(
     rig: Rig, folder: Path, profile: Profile, knee_rate: float, seconds: float
-) -> tuple[Found, int]:
-    """Milliseconds from sending a ping to the provider's receipt of its push, p99; how many pushes.
+) -> Found:
+    """Milliseconds from sending a ping to the provider's receipt of its push, p99.
 
     The load is the city at 70 % of the knee. Beside it: the p99 of the pings' own answers.
 
@@ -104,7 +104,8 @@ def push_latency(
     waits_ms = sorted(float(one["received_at"] - _sent_at(one["payload"])) for one in taken)
     if not waits_ms:
         raise BenchError("no push arrived at the provider")
-    return Found(quantile(waits_ms, 0.99), seen.p99_ms), len(waits_ms)
+    note = f"{len(waits_ms)} pushes, p50 {quantile(waits_ms, 0.5):.0f} ms"
+    return Found(quantile(waits_ms, 0.99), seen.p99_ms, note)
 
 
 def dispatch(folder: Path, pushes: int) -> Dispatched:

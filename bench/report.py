@@ -76,25 +76,29 @@ def show(
     """Print tables for a person."""
     console.print(describe(machine), highlight=False)
     table = Table(title="Budgets", title_justify="left")
-    for head in ("what", "value", "budget", "met", "ceiling", "ratio"):
-        table.add_column(head, justify="left" if head in ("what", "met") else "right")
+    for head in ("name", "value", "budget", "met", "ceiling", "ratio"):
+        is_text = head in ("name", "met")
+        table.add_column(head, justify="left" if is_text else "right", no_wrap=True)
     for row in budgets:
         style = {True: "green", False: "red", None: "dim"}[row["met"]]
-        table.add_row(f"{row['name']}\n[dim]{row['what']}[/dim]", *budget_cells(row), style=style)
+        table.add_row(row["name"], *budget_cells(row), style=style)
     if budgets:
         console.print(table)
     if profiles:
         table = Table(title="Profiles", title_justify="left")
         for head in PROFILE_HEADS:
-            table.add_column(head, justify="left" if head == "profile" else "right")
+            justify: Any = "left" if head == "profile" else "right"
+            table.add_column(head.replace(", ", "\n"), justify=justify, no_wrap=True)
         for row in profiles:
             table.add_row(*profile_cells(row))
         console.print(table)
-    for row in profiles:
-        if row["note"]:
-            console.print(f"{row['profile']}: {row['note']}", style="yellow", markup=False)
-        if row["generator_cpu"] and row["generator_cpu"] > 0.9:
-            console.print(f"{row['profile']}: the generator itself was the limit", style="yellow")
+    for note in [*notes_of(budgets, "name"), *notes_of(profiles, "profile")]:
+        console.print(note, style="dim", markup=False, highlight=False)
+
+
+def notes_of(rows: Sequence[Row], name: str) -> list[str]:
+    """What a reader of these figures should know besides."""
+    return [f"{row[name]}: {row['note']}" for row in rows if row["note"]]
 
 
 def describe(machine: dict[str, Any]) -> str:
@@ -121,8 +125,8 @@ def budget_cells(row: Row) -> list[str]:
 
 
 PROFILE_HEADS = (
-    "profile", "pings/s, closed loop", "events/s", "gateway µs", "Redis µs", "knee, pings/s",
-    "paced, pings/s", "p50 ms", "p99 ms", "generator CPU",
+    "profile", "closed loop, pings/s", "events/s", "gateway, µs a ping", "Redis, µs a ping",
+    "knee, pings/s", "paced, pings/s", "p50, ms", "p99, ms",
 )  # fmt: skip
 
 
@@ -130,7 +134,7 @@ def profile_cells(row: Row) -> list[str]:
     """A profile as a person reads it."""
     names = (
         "closed_loop_pings_per_s", "events_per_s", "gateway_us_a_ping", "redis_us_a_ping",
-        "knee_pings_per_s", "paced_pings_per_s", "p50_ms", "p99_ms", "generator_cpu",
+        "knee_pings_per_s", "paced_pings_per_s", "p50_ms", "p99_ms",
     )  # fmt: skip
     return [row["profile"]] + ["" if row[one] is None else number(row[one]) for one in names]
 
@@ -148,11 +152,17 @@ def write(
     """Put this run's tables into the documentation."""
     rows = [[f"{row['what']} (`{row['name']}`)", *budget_cells(row)] for row in budgets]
     heads = ["what", "value", "budget", "met", "ceiling", "ratio"]
-    put_part(root, "budgets", f"{describe(machine)}\n\n{table_of(heads, rows)}")
+    _put_table(root, "budgets", table_of(heads, rows), notes_of(budgets, "name"), machine)
     if profiles:
-        cells = [profile_cells(row) for row in profiles]
-        notes = [f"- {row['profile']}: {row['note']}" for row in profiles if row["note"]]
-        put_part(root, "profiles", "\n".join([table_of(list(PROFILE_HEADS), cells), "", *notes]))
+        table = table_of(list(PROFILE_HEADS), [profile_cells(row) for row in profiles])
+        _put_table(root, "profiles", table, notes_of(profiles, "profile"), machine)
+
+
+def _put_table(
+    root: Path, name: str, table: str, notes: Sequence[str], machine: dict[str, Any]
+) -> None:
+    listed = "\n".join(f"- {note}" for note in notes)
+    put_part(root, name, f"{describe(machine)}\n\n{table}\n\n{listed}")
 
 
 def put_part(root: Path, name: str, text: str) -> None:

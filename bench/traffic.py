@@ -95,8 +95,8 @@ def _stamps(format_: Format) -> tuple[bytes, Any]:
     return struct.pack(">Q", PACK_MARK), lambda: struct.pack(">Q", now_ms())
 
 
-def bodies(world: World, size: int, recorded_at: int, format_: Format = "json") -> Iterator[bytes]:
-    """Bodies of one lap, for measurements without HTTP."""
-    pings = pings_of(world, 0, recorded_at)
+def bodies(world: World, size: int, recorded_at: int, *, lap: int = 0) -> Iterator[bytes]:
+    """JSON bodies of one lap, for measurements without a network."""
+    pings = pings_of(world, lap, recorded_at)
     for start in range(0, len(pings), size):
-        yield body_of(pings[start : start + size], size, format_)
+        yield body_of(pings[start : start + size], size)

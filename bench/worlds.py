@@ -17,7 +17,7 @@ LAPS = 4
 METRES_PER_DEGREE = 111_195.0
 WALKERS = 0.02  # of the devices: they enter once and leave once in four pings
 DWELLERS = 0.02  # of the devices: inside a zone all the time
-OFFER_EVERY = 5  # each n-th geofence has the tag that the trigger listens to
+OFFER_EVERY = 2  # each n-th geofence has the tag that the trigger listens to
 OFFER = "offer"
 
 
