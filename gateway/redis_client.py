@@ -28,7 +28,7 @@ def open_redis(url: str, timeout_s: float = 10.0, max_connections: int = 256) ->
     """
     scheme = urlsplit(url).scheme
     if scheme == "redis+sentinel":
-        return _open_sentinel(url, timeout_s)
+        return _open_sentinel(url, timeout_s, max_connections)
     if scheme == "redis+cluster":
         cluster = RedisCluster.from_url(
             url.replace("redis+cluster", "redis", 1),
@@ -51,7 +51,7 @@ def open_redis(url: str, timeout_s: float = 10.0, max_connections: int = 256) ->
     )
 
 
-def _open_sentinel(url: str, timeout_s: float) -> Redis:
+def _open_sentinel(url: str, timeout_s: float, max_connections: int) -> Redis:
     parts = urlsplit(url)
     credentials, _, hosts = parts.netloc.rpartition("@")
     user, _, password = credentials.partition(":")
@@ -72,6 +72,7 @@ def _open_sentinel(url: str, timeout_s: float) -> Redis:
             password=password or None,
             socket_timeout=timeout_s,
             retry=_retry(),
+            max_connections=max_connections,
         ),
     )
 
