@@ -205,7 +205,7 @@ def _compose(settings: Settings, redis: Redis, installation: Installation) -> Se
     keys = KeyStore(redis)
     tokens = TokenVerifier(
         lambda tenant, key_id: _find_jwt_key(registry, tenant, key_id),
-        master_keys[0],
+        master_keys,
         settings.device_token_max_ttl_s,
     )
     engine = compose_engine(settings, redis, installation, registry, people)

@@ -1,7 +1,8 @@
 """Device tokens: short-lived JWTs that speak for one device, on intake and receipts only.
 
 Model: a tenant registers verification keys, each with one fixed algorithm, or lets the gateway mint
-tokens with a secret derived from the master key. The header's ``kid`` is ``<tenant>/<key id>`` and
+tokens with a secret derived from the master key (the first of several signs and every one verifies,
+so tokens outlive a rotation). The header's ``kid`` is ``<tenant>/<key id>`` and
 only selects among registered keys; the algorithm is the key's, never the token's. Required claims:
 ``aud`` = ``gateway``, ``exp``, ``iat``, ``sub`` = device id; ``exp - iat`` is bounded.
 
@@ -10,7 +11,8 @@ Error tree: ``TokenError`` (a token is refused), ``InvalidJwtKey`` (a key cannot
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jwt
@@ -33,6 +35,10 @@ Algorithm = Literal["HS256", "ES256", "RS256"]
 
 class TokenError(ValueError):
     """A token that is not accepted, and why."""
+
+
+class _SignedOtherwise(TokenError):
+    """This key did not sign the token; another may have."""
 
 
 class InvalidJwtKey(ValueError):
@@ -104,9 +110,9 @@ def check_jwt_key(key: JwtKey) -> JwtKey:
 class TokenVerifier:
     """Verifies device tokens with the tenants' keys and the gateway's own."""
 
-    def __init__(self, find_key: FindKey, master_key: bytes, max_ttl_s: int) -> None:
+    def __init__(self, find_key: FindKey, master_keys: Sequence[bytes], max_ttl_s: int) -> None:
         self._find_key = find_key
-        self._master_key = master_key
+        self._master_keys = tuple(master_keys)
         self._max_ttl_s = max_ttl_s
 
     async def verify(self, token: str) -> DeviceClaims:
@@ -117,10 +123,10 @@ class TokenVerifier:
                 audience, without a required claim, or lives too long.
         """
         tenant, key_id = _selector(token)
-        key = await self._key(tenant, key_id)
-        if key is None:
+        keys = await self._keys(tenant, key_id)
+        if not keys:
             raise TokenError(f"no key {key_id!r} is registered for its tenant")
-        claims = _decode(token, key)
+        claims = _decode_by_any(token, keys)
         lifetime_s = claims["exp"] - claims["iat"]
         if not 0 < lifetime_s <= self._max_ttl_s:
             raise TokenError(f"it lives {lifetime_s} s; at most {self._max_ttl_s} s are accepted")
@@ -131,15 +137,16 @@ class TokenVerifier:
         issued_s = now // 1000
         return jwt.encode(
             {"aud": AUDIENCE, "sub": device_id, "iat": issued_s, "exp": issued_s + ttl_s},
-            own_secret(self._master_key, tenant),
+            own_secret(self._master_keys[0], tenant),
             algorithm="HS256",
             headers={"kid": f"{tenant}/{OWN_KEY_ID}"},
         )
 
-    async def _key(self, tenant: str, key_id: str) -> JwtKey | None:
+    async def _keys(self, tenant: str, key_id: str) -> list[JwtKey]:
         if key_id == OWN_KEY_ID:
-            return JwtKey("HS256", secret=own_secret(self._master_key, tenant))
-        return await self._find_key(tenant, key_id)
+            return [JwtKey("HS256", secret=own_secret(key, tenant)) for key in self._master_keys]
+        key = await self._find_key(tenant, key_id)
+        return [key] if key else []
 
 
 def own_secret(master_key: bytes, tenant: str) -> str:
@@ -155,10 +162,19 @@ def _selector(token: str) -> tuple[str, str]:
         header = jwt.get_unverified_header(token)
     except jwt.PyJWTError:
         raise TokenError("it is not a JWT") from None
-    tenant, slash, key_id = str(header.get("kid", "")).partition("/")
-    if not (tenant and slash and key_id):
+    kid = str(header.get("kid", ""))
+    tenant, slash, key_id = kid.partition("/")
+    if not (tenant and slash and key_id and kid.isprintable()):
         raise TokenError("its header has no `kid` of the form <tenant>/<key id>")
     return tenant, key_id
+
+
+def _decode_by_any(token: str, keys: Sequence[JwtKey]) -> dict[str, Any]:
+    *others, last = keys
+    for key in others:
+        with suppress(_SignedOtherwise):
+            return _decode(token, key)
+    return _decode(token, last)
 
 
 def _decode(token: str, key: JwtKey) -> dict[str, Any]:
@@ -173,8 +189,16 @@ def _decode(token: str, key: JwtKey) -> dict[str, Any]:
         )
     except jwt.ExpiredSignatureError:
         raise TokenError(f"it has expired (it is {int(time.time())} here)") from None
-    except jwt.PyJWTError as error:
-        raise TokenError(str(error)[:200].rstrip(".").lower()) from None
+    except jwt.InvalidSignatureError as error:
+        raise _SignedOtherwise(_words(error)) from None
+    except (jwt.PyJWTError, ValueError, OverflowError) as error:  # an infinite `exp` overflows
+        raise TokenError(_words(error)) from None
+    if not all(type(claims[name]) in (int, float) for name in ("exp", "iat")):
+        raise TokenError("its `exp` and `iat` must be numbers")
     if not isinstance(claims["sub"], str) or not claims["sub"]:
         raise TokenError("its `sub` must be the device id")
     return claims
+
+
+def _words(error: Exception) -> str:
+    return str(error)[:200].rstrip(".").lower()

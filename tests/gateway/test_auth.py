@@ -58,7 +58,7 @@ async def find_key(tenant: str, key_id: str) -> JwtKey | None:
     return REGISTERED.get((tenant, key_id))
 
 
-VERIFIER = TokenVerifier(find_key, MASTER_KEY, max_ttl_s=3600)
+VERIFIER = TokenVerifier(find_key, [MASTER_KEY], max_ttl_s=3600)
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -128,6 +128,9 @@ def hs_with_public_key() -> str:
         pytest.param(token(aud=None), "aud", id="no-audience"),
         pytest.param(token(exp=NOW_S - 100), "expired", id="expired"),
         pytest.param(token(exp=None), "exp", id="no-expiry"),
+        pytest.param(token(exp=float("inf")), "integer", id="endless"),
+        pytest.param(token(exp=str(NOW_S + 600)), "numbers", id="expiry-is-text"),
+        pytest.param(token("\ud800/hs"), "kid", id="kid-is-no-text"),
         pytest.param(token(iat=None), "iat", id="no-issue-time"),
         pytest.param(token(sub=None), "sub", id="no-device"),
         pytest.param(token(sub=""), "sub", id="empty-device"),
@@ -145,6 +148,21 @@ def test_bad_tokens_are_refused(text: str, why: str) -> None:
     with pytest.raises(TokenError) as caught:
         asyncio.run(VERIFIER.verify(text))
     assert why in str(caught.value)
+
+
+def test_minted_tokens_outlive_a_rotation_of_the_master_key() -> None:
+    """The first master key signs, every one verifies; a token of none of them is refused."""
+    old, new, gone = b"o" * 32, b"n" * 32, b"g" * 32
+    text = TokenVerifier(find_key, [old], 3600).mint("acme", "d1", 600, NOW_S * 1000)
+    rotated = TokenVerifier(find_key, [new, old], 3600)
+    assert "d1" == asyncio.run(rotated.verify(text)).device_id
+    fresh = rotated.mint("acme", "d1", 600, NOW_S * 1000)
+    for keys, one in (([old], fresh), ([new, gone], text)):
+        with pytest.raises(TokenError, match="signature"):
+            asyncio.run(TokenVerifier(find_key, keys, 3600).verify(one))
+    expired = rotated.mint("acme", "d1", -100, NOW_S * 1000)
+    with pytest.raises(TokenError, match="expired"):
+        asyncio.run(TokenVerifier(find_key, [old, new], 3600).verify(expired))
 
 
 @pytest.mark.parametrize(
