@@ -7,9 +7,10 @@ counts it, and writes one line for it unless it is a probe or intake.
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import cache
+from itertools import count
 from typing import Any
 
 from litestar import Litestar, Request
@@ -54,13 +55,14 @@ class Gateway(Litestar):
     """
 
     thin: ThinIntake | None = None
+    request_ids: Iterator[str]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle one ASGI connection."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        exchange = _Exchange(scope, send)
+        exchange = _Exchange(scope, send, self.request_ids)
         try:
             services = getattr(self.state, "services", None)
             if self.thin is not None and services is not None and self.thin.takes(scope):
@@ -74,12 +76,12 @@ class Gateway(Litestar):
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, scope: HTTPScope, send: Send) -> None:
+    def __init__(self, scope: HTTPScope, send: Send, request_ids: Iterator[str]) -> None:
         self._scope = scope
         self._send = send
         self._started = time.perf_counter()
         self._status = 0
-        self.request_id = _request_id(scope)
+        self.request_id = _given_id(scope) or next(request_ids)
         scope.setdefault("state", {})["request_id"] = self.request_id
 
     async def send(self, message: Message) -> None:
@@ -149,6 +151,7 @@ def create_app(settings: Settings, build: BuildServices = build_services) -> Lit
         logging_config=None,
         state=State({"settings": settings}),
     )
+    app.request_ids = _new_ids()
     if not settings.cors_origins:
         app.thin = ThinIntake(settings.base_url, settings.max_body_bytes)
     return app
@@ -178,8 +181,14 @@ def _series(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
     )
 
 
-def _request_id(scope: Scope) -> str:
+def _given_id(scope: Scope) -> str | None:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return value.decode()
-    return uuid.uuid4().hex
+    return None
+
+
+def _new_ids() -> Iterator[str]:
+    """Unique ids: a random name and a number. A UUID a request would cost much more."""
+    name = uuid.uuid4().hex[:16]
+    return (f"{name}{number:08x}" for number in count())

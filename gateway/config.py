@@ -114,8 +114,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     # Intake
     batch_window_ms: Annotated[
-        float, _about("How long a batch waits for other requests to join.", "ms", ge=0, le=1000)
-    ] = 2.0
+        float,
+        _about(
+            "How long a batch waits for others to join while one is under way; an idle gateway "
+            "waits for nobody.",
+            "ms",
+            ge=0,
+            le=1000,
+        ),
+    ] = 5.0
     batch_max_pings: Annotated[
         int, _about("Most pings in one batch.", "pings", ge=1, le=100_000)
     ] = 4000

@@ -54,8 +54,8 @@ class LocationConsent:
     async def _anybody(self) -> bool:
         now = time.monotonic()
         if now - self._asked_at >= ASK_EVERY_S:
+            self._asked_at = now  # before the answer is there: one request asks, not all of them
             self._is_anybody_limited = await self._people.is_anybody_limited()
-            self._asked_at = now
         return self._is_anybody_limited
 
 
