@@ -53,7 +53,7 @@ def install_offer(rig: Rig, sandbox: SandboxProcess, devices: int) -> None:
     try:
         ca = sandbox.ca.read_text("ascii")
         api.call("PUT", "/v1/credentials/fcm", json=fcm_credential(sandbox.url, ca))
-        _put_devices(api, _offered(devices))
+        _put_devices(api, offered_devices(devices))
         trigger = {
             "on": {"event": "enter", "zones": {"tags": [OFFER]}},
             "class": "transactional",
@@ -137,10 +137,7 @@ def fill_outbox(rig: Rig, url: str, ca: str, pushes: int) -> None:
     ids = [f"phone-{number}" for number in range(DISPATCH_DEVICES)]
     try:
         api.call("PUT", "/v1/credentials/fcm", json=fcm_credential(url, ca))
-        with ThreadPoolExecutor(PUTS_AT_ONCE) as pool:
-            list(
-                pool.map(lambda one: api.call("PUT", f"/v1/devices/{one}", json=_device(one)), ids)
-            )
+        _put_devices(api, ids)
         trigger = {
             "on": {"event": "custom", "name": "order_ready"},
             "class": "transactional",
@@ -207,7 +204,8 @@ def _drained(rig: Rig, pid: int, pushes: int) -> tuple[float, float]:
     return done / max(ended - began, 1e-9), (cpu_ended - cpu_began) / done * 1e6
 
 
-def _offered(devices: int) -> list[str]:
+def offered_devices(devices: int) -> list[str]:
+    """The devices of the city that come to shops with an offer."""
     world = WORLDS["city"](devices)
     names = world.device_ids
     return [names[number] for number in world.offered]
@@ -215,14 +213,15 @@ def _offered(devices: int) -> list[str]:
 
 def _put_devices(api: ApiClient, ids: Sequence[str]) -> None:
     def put(device_id: str) -> None:
-        api.call("PUT", f"/v1/devices/{device_id}", json=_device(device_id))
+        api.call("PUT", f"/v1/devices/{device_id}", json=device_document(device_id))
 
     with ThreadPoolExecutor(PUTS_AT_ONCE) as pool:
         list(pool.map(put, ids))
 
 
-def _device(device_id: str) -> dict[str, Any]:
-    return {"targets": [{"provider": "fcm", "address": f"{device_id}:APA91bBenchmark"}]}
+def device_document(token: str) -> dict[str, Any]:
+    """A device with one address."""
+    return {"targets": [{"provider": "fcm", "address": f"{token}:APA91bBenchmark"}]}
 
 
 def _sent_at(payload: dict[str, Any]) -> int:

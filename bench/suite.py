@@ -50,7 +50,10 @@ class Outcome(NamedTuple):
 
 
 class Suite:
-    """One run; ``say`` is told what is measured now."""
+    """One run; ``say`` is told what is measured now.
+
+    ``names`` are the budgets and ``profiles`` the loads that it will measure.
+    """
 
     def __init__(self, options: Options, say: Callable[[str], None]) -> None:
         """Check the options.
@@ -61,8 +64,8 @@ class Suite:
         self._options = options
         self._say = say
         named = check_names(options.only)
-        self._names = named if options.only or not options.profiles else frozenset[str]()
-        self._profiles = self._wanted_profiles()
+        self.names = named if options.only or not options.profiles else frozenset[str]()
+        self.profiles = self._wanted_profiles()
         self._found: dict[str, Found] = {}
         self._measured: dict[str, Measured] = {}
         self._rows: list[Row] = []
@@ -72,10 +75,10 @@ class Suite:
         """Measure everything that was asked for."""
         machine = describe_machine()
         self._kernels()
-        if self._profiles or "quiet_device_bytes" in self._names:
+        if self.profiles or "quiet_device_bytes" in self.names:
             with tempfile.TemporaryDirectory(prefix="gateway-bench-") as name:
                 machine["redis"] = self._with_gateway(Path(name))
-        if "pushes_dispatched" in self._names:
+        if "pushes_dispatched" in self.names:
             self._attempt("pushes_dispatched", self._dispatch)
         machine |= {
             "seconds": self._options.seconds,
@@ -83,24 +86,24 @@ class Suite:
             "load_after": round(os.getloadavg()[0], 2),
             "at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         }
-        budgets = rows(self._found, self._names) if self._names else []
+        budgets = rows(self._found, self.names) if self.names else []
         return Outcome(machine, budgets, self._rows, self._problems)
 
     def _wanted_profiles(self) -> list[Profile]:
         options = self._options
-        needed = {NEEDS[name] for name in self._names if name in NEEDS}
+        needed = {NEEDS[name] for name in self.names if name in NEEDS}
         if options.only or options.profiles:
             wanted = tuple(needed | set(options.profiles))
             return ingest.chosen_profiles(wanted, full=options.full) if wanted else []
         return ingest.chosen_profiles((), full=options.full)
 
     def _kernels(self) -> None:
-        if "decode_ping" in self._names:
+        if "decode_ping" in self.names:
             self._say("decode")
             self._found["decode_ping"] = kernels.decode_ping()
         wanted = [one for one in BUDGETS if one.name in kernels.LOCATE_BUDGETS]
-        if any(one.name in self._names and not one.needs_full for one in wanted) or (
-            self._options.full and any(one.name in self._names for one in wanted)
+        if any(one.name in self.names and not one.needs_full for one in wanted) or (
+            self._options.full and any(one.name in self.names for one in wanted)
         ):
             self._say("fence index")
             found, _ = kernels.locate_and_build(full=self._options.full)
@@ -111,9 +114,9 @@ class Suite:
         try:
             with Rig(folder / "gateway", workers=self._options.workers) as rig:
                 version = rig.redis_version
-                if "quiet_device_bytes" in self._names:
+                if "quiet_device_bytes" in self.names:
                     self._attempt("quiet_device_bytes", partial(self._quiet, rig))
-                for profile in self._profiles:
+                for profile in self.profiles:
                     self._attempt(profile.name, partial(self._profile, rig, profile))
                 self._attempt("ceilings and pushes", partial(self._around, rig, folder))
                 return version
@@ -134,11 +137,11 @@ class Suite:
         """The ceilings beside what was measured, and pushes at the rate that was found."""
         seconds = self._options.seconds
         batched, single = self._measured.get(BATCHED), self._measured.get(SINGLE)
-        if batched and "pings_batched" in self._names:
+        if batched and "pings_batched" in self.names:
             self._found["pings_batched"] = ingest.batched(rig, batched, seconds)
-        if single and self._names & {"one_ping_requests", "one_ping_p99"}:
+        if single and self.names & {"one_ping_requests", "one_ping_p99"}:
             self._found |= ingest.one_by_one(single, folder, seconds)
-        if batched and "push_latency_p99" in self._names:
+        if batched and "push_latency_p99" in self.names:
             self._say("from ping to provider")
             self._found["push_latency_p99"] = pushes.push_latency(
                 rig, folder, batched.profile, batched.knee.rate, 2 * seconds
