@@ -11,7 +11,7 @@ SPECIAL = ("within_m", "name", "properties")
 def event_document(event: Event) -> dict[str, Any]:
     """The event in JSON: ``zone`` and ``position`` as objects, instants in RFC 3339.
 
-    The members every event has are always there, null where they do not apply (no zone, no dwell, no
+    Members of every event are always there, null where they do not apply (no zone, no dwell, no
     position); those of some kinds only (``within_m``, ``name``, ``properties``, ``is_mock``) come
     with these kinds.
     """

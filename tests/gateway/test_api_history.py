@@ -129,6 +129,10 @@ def test_events_over_http(client: Any, clean_redis_url: str) -> None:
         "received_at": "2023-11-14T22:13:20.007Z",
         "confidence": "high",
         "position": {"lat": 52.5, "lon": 13.4, "accuracy_m": 8.0},
+        "user_id": None,
+        "reason": None,
+        "dwell_s": None,
+        "evidence_age_s": None,
     }
 
     def ids(query: str) -> list[str]:
