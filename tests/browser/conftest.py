@@ -162,6 +162,15 @@ class Page:
         )
         return box[0], box[1]
 
+    def labelled(self, words: str) -> str:
+        """A selector of the field under a label."""
+        self.js(
+            "for (const label of document.querySelectorAll('label.field')) {"
+            " const input = label.querySelector('input, select, textarea');"
+            " input.dataset.label = label.firstElementChild.innerText; }"
+        )
+        return f'[data-label="{words}"]'
+
     def click(self, selector: str) -> None:
         """Click an element with the mouse."""
         self.wait(f"!!document.querySelector({json.dumps(selector)})")
@@ -192,8 +201,8 @@ class Page:
         self.wait(f"!!document.querySelector({json.dumps(selector)})")
         self.js(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.focus();"
-            f" e.value = {json.dumps(text)}; e.dispatchEvent(new Event('input', {{bubbles: true}}));"
-            " e.dispatchEvent(new Event('change', {bubbles: true})); })()"
+            f" e.value = {json.dumps(text)}; for (const kind of ['input', 'change'])"
+            " e.dispatchEvent(new Event(kind, {bubbles: true})); })()"
         )
 
     def sign_in(self, key: str) -> None:
@@ -202,6 +211,28 @@ class Page:
         self.write("input[name=key]", key)
         self.press("Sign in")
         self.wait("!!document.querySelector('nav a[aria-current=page]')")
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Press, move in steps, release."""
+        self.mouse("mouseMoved", *start)
+        self.mouse("mousePressed", *start)
+        for step in range(1, 9):
+            part = step / 8
+            x, y = (a + (b - a) * part for a, b in zip(start, end, strict=True))
+            self.mouse("mouseMoved", x, y)
+        self.mouse("mouseReleased", *end)
+
+    def nameless(self) -> list[str]:
+        """Controls and pictures that a screen reader would have no name for."""
+        spoken = {"button", "link", "textbox", "combobox", "checkbox", "spinbutton", "image"}
+        nodes = self.call("Accessibility.getFullAXTree")["nodes"]
+        return [
+            str(node)
+            for node in nodes
+            if not node.get("ignored")
+            and node.get("role", {}).get("value") in spoken
+            and not node.get("name", {}).get("value")
+        ]
 
     def shoot(self, path: Path) -> None:
         """A picture of the viewport."""

@@ -29,7 +29,7 @@ function phone(message, words, look, platform) {
 
 /**
  * One notification. Pictures are named, not loaded: the console asks nobody but its gateway.
- * @param {any} message @param {string} when @param {(id: string) => void} [onAction]
+ * @param {any} message @param {string} when @param {(action: any) => void} [onAction]
  */
 export function push(message, when, onAction) {
   const media = message.image_url || message.video_url || message.audio_url || message.media?.[0]?.url;
@@ -42,7 +42,7 @@ export function push(message, when, onAction) {
     media ? h("div", { class: "media" }, `▣ ${media}`) : null,
     message.carousel?.length ? h("div", { class: "media" }, `▣▣▣ ${message.carousel.length} cards`) : null,
     actions.length ? h("div", { class: "actions" }, actions.map((/** @type {any} */ one) =>
-      onAction ? h("button", { onclick: () => onAction(one.id) }, one.title) : h("span", {}, one.title))) : null);
+      onAction ? h("button", { onclick: () => onAction(one) }, one.title) : h("span", {}, one.title))) : null);
 }
 
 /** @param {Record<string, Platform>} platforms */

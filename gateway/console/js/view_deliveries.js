@@ -80,7 +80,7 @@ function funnels(stats, { items, isMore }) {
     const [all, sent] = [sum(results), results.sent ?? 0];
     const reasons = Object.entries(results).filter(([name]) => name !== "sent").sort((a, b) => b[1] - a[1]);
     return h("tr", {},
-      h("td", {}, h("a", { href: `/triggers?id=${encodeURIComponent(id)}` }, id), h("meter", { min: 0, max: all, value: sent, title: `${sent} of ${all} sent`, "aria-label": `${sent} of ${all} sent` })),
+      h("td", {}, h("a", { href: `/triggers?id=${encodeURIComponent(id)}` }, id), h("progress", { max: all, value: sent, title: `${sent} of ${all} sent`, "aria-label": `${sent} of ${all} sent` })),
       [all, sent, ...RECEIPTS.map((state) => heard(id, state))].map((one) => h("td", { class: "number" }, one.toLocaleString())),
       h("td", {}, h("div", { class: "row" }, reasons.map(([name, count]) => h("span", {}, badge(name), ` ${count.toLocaleString()}`)))));
   });

@@ -62,7 +62,7 @@ async function about(place, asked, signal) {
   const canvas = h("div", { class: "map-canvas" });
   const story = h("div", {});
   fill(place, h("div", { class: "columns" },
-    h("div", {}, h("h2", {}, `${shown.length} decisions`), shown.length ? shown.map((/** @type {any} */ one) => decision(one, steps.items))
+    h("div", {}, h("h2", {}, `${shown.length} decisions`), shown.length ? shown.map((/** @type {any} */ one, /** @type {number} */ i) => decision(one, steps.items, i === 0))
       : h("div", { class: "card" }, empty("No decision", events.items.length ? "Events happened, and no trigger listens to them." : "Nothing is known of this one in this time."))),
     h("div", {}, h("div", { class: "card track", hidden: !events.items.some((one) => one.position) }, canvas),
       h("div", { class: "card" }, h("h2", {}, "Events"), story))));
@@ -83,15 +83,15 @@ function late(event) {
   return (Date.parse(event.received_at) - Date.parse(event.occurred_at)) / 1000;
 }
 
-/** @param {any} one @param {any[]} steps */
-function decision(one, steps) {
+/** @param {any} one @param {any[]} steps @param {boolean} isFirst */
+function decision(one, steps, isFirst) {
   const own = steps.filter((step) => step.push_id.split("/")[0] === one.push_id).toReversed();
   const checks = one.checks.map((/** @type {any} */ check) => h("li", { class: check.ok ? "" : "failed" },
     h("span", { "aria-label": check.ok ? "passed" : "failed" }, check.ok ? "✓" : "✗"), h("span", {}, `${check.name}: ${check.detail || (check.ok ? "ok" : "no")}`)));
   return h("article", { class: `card decision ${one.result === "sent" ? "sent" : ""}` },
     h("div", { class: "row" }, badge(one.result), h("h3", { class: "grow" }, h("a", { href: `/triggers?id=${encodeURIComponent(one.trigger_id)}` }, one.trigger_id)), time(one.decided_at)),
     h("p", {}, one.summary),
-    h("details", { open: one.result !== "sent" }, h("summary", {}, `${checks.length} checks on ${one.event_kind ?? "the event"} ${one.zone_id ?? ""}`), h("ul", { class: "plain check-list" }, checks)),
+    h("details", { open: isFirst }, h("summary", {}, `${checks.length} checks on ${one.event_kind ?? "the event"} ${one.zone_id ?? ""}`), h("ul", { class: "plain check-list" }, checks)),
     own.length ? h("ul", { class: "plain items" }, own.map((step) => h("li", {}, time(step.at), badge(step.state),
       h("span", { class: "what" }, [step.channel, step.provider, step.attempt > 1 && `attempt ${step.attempt}`, step.reason, step.due_at && `again at ${clock(step.due_at)}`].filter(Boolean).join(" · "))))) : null);
 }

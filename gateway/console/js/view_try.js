@@ -1,7 +1,7 @@
 /** Try it: a simulated phone, dragged over the map, with the real engine of this gateway. */
 
 import { Problem, call, follow, get, ifThere, may } from "./api.js";
-import { badge, empty, field, fill, h, select, tell, time, toast } from "./dom.js";
+import { badge, clock, empty, field, fill, h, select, tell, time, toast } from "./dom.js";
 import { Fences, maplibre, openMap } from "./map.js";
 import { push } from "./phone.js";
 
@@ -28,7 +28,8 @@ export async function view(place, signal) {
     h("div", { class: "grid" }, field("Accuracy", accuracy), field("The person's attributes", attributes)),
     h("div", { class: "row" },
       h("button", { onclick: () => forget().catch(tell) }, "Start over"),
-      h("a", { class: "button", href: `/explain?device=${id}` }, "Why")),
+      h("a", { class: "button", href: `/explain?device=${id}` }, "Why"),
+      h("button", { onclick: () => getItHere(id).catch(tell) }, "Get it on this browser")),
     h("p", { class: "note" }, `The phone ${id} is a device of this tenant like any other: triggers really fire for it, it counts in the numbers, and what it is sent goes to its inbox alone. “Start over” erases it.`),
     h("h2", {}, "What the gateway says"), story);
   const hint = h("div", { class: "strip" }, "Each move is a ping; so is a click on the map.");
@@ -39,13 +40,14 @@ export async function view(place, signal) {
   const fences = new Fences(map, signal);
   await fences.findFirst();
   const marker = new maplibre.Marker({ element: h("div", { class: "marker", tabindex: 0, role: "button", "aria-label": "Simulated phone: arrow keys move it" }), draggable: true, anchor: "bottom" })
-    .setLngLat(map.getCenter()).addTo(map);
+    .setLngLat(map.unproject([canvas.clientWidth / 2, canvas.clientHeight * 0.88])).addTo(map);
 
-  let sent = "";
+  const place_ = () => { const { lng, lat } = marker.getLngLat(); return `${lat.toFixed(7)},${lng.toFixed(7)}`; };
+  let sent = place_(); // nothing happens until the phone is moved
   let isBusy = false;
   async function ping() {
     const { lng, lat } = marker.getLngLat();
-    const now = `${lat.toFixed(7)},${lng.toFixed(7)}`;
+    const now = place_();
     if (isBusy || now === sent) return;
     isBusy = true;
     sent = now;
@@ -75,8 +77,8 @@ export async function view(place, signal) {
   async function look() {
     const [inbox, decisions] = await Promise.all([get("/v1/inbox", { device: id, limit: 5 }), get("/v1/explain", { device: id, limit: 30 })]);
     if (signal.aborted) return;
-    const acted = (/** @type {any} */ item) => (/** @type {string} */ action) => call("POST", "/v1/receipts", { device_id: id, receipts: [{ push_id: item.id, kind: "action", action_id: action, at: Date.now() }] }).then(() => toast("Told the gateway."), tell);
-    fill(screen, h("b", {}, "sim phone"), inbox.items.length ? inbox.items.map((/** @type {any} */ one) => push(one.message, new Date(one.created_at).toLocaleTimeString(), acted(one))) : h("small", {}, "No push yet."));
+    const acted = (/** @type {any} */ action) => call("POST", `/v1/actions/${action.token}`).then(() => toast("Pressed: the gateway knows."), tell);
+    fill(screen, h("b", {}, "Simulated phone"), inbox.items.length ? inbox.items.map((/** @type {any} */ one) => push(one.message, clock(one.created_at), acted)) : h("small", {}, "No push yet."));
     const lines = [...events.map((one) => ({ at: one.occurred_at, node: [badge(one.kind), h("span", { class: "what" }, one.zone?.id ?? one.name ?? "")] })),
       ...decisions.items.map((/** @type {any} */ one) => ({ at: one.decided_at, node: [badge(one.result), h("span", { class: "what" }, h("b", {}, one.trigger_id), ` ${one.summary}`)] }))]
       .sort((a, b) => Date.parse(b.at) - Date.parse(a.at)).slice(0, 40);
@@ -100,6 +102,23 @@ export async function view(place, signal) {
     isDue = true;
     sent = "";
     toast("The phone starts anew: no visits, no cooldowns of its own.");
+  }
+}
+
+/**
+ * Opens the page that subscribes this browser to what the phone is sent.
+ * @param {string} id
+ */
+async function getItHere(id) {
+  const tab = window.open("about:blank");
+  try {
+    const { token } = await call("POST", `/v1/devices/${id}/token`, {});
+    const address = `/push#${new URLSearchParams({ token })}`;
+    if (tab) tab.location.href = address;
+    else location.href = address;
+  } catch (error) {
+    tab?.close();
+    throw error;
   }
 }
 
