@@ -9,7 +9,7 @@ Keys (a shard tag before each): ``devices``, ``users`` hash; ``devices:<tenant>:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -40,6 +40,7 @@ CHANNEL_OF = {
 # The inbox is ours and a webhook is the tenant's: both can be reached without an address.
 ALWAYS = frozenset({"inbox", "webhook"})
 ON_DEVICE = frozenset({"app_push", "web_push"})
+NOBODY: Mapping[str, str] = {}
 
 
 class Stored(NamedTuple, Generic[P]):
@@ -222,13 +223,18 @@ class People:
             async for member, _ in self._client.zscan_iter(key, count=1000):
                 yield member.decode()
 
-    async def parties(self, tenant: str, device_ids: Sequence[str]) -> dict[str, Party]:
+    async def parties(
+        self, tenant: str, device_ids: Sequence[str], holders: Mapping[str, str] = NOBODY
+    ) -> dict[str, Party]:
         """Devices with their users, and for a device that no push reaches the user's others.
 
-        A device without a record is one without anything. Two calls a shard, whatever the number.
+        A device without a record is one without anything. ``holders`` names users by device who
+        count in place of the recorded ones. Two calls a shard, whatever the number.
         """
         devices = await self.devices(tenant, device_ids)
         known = {one: devices.get(one) or _unknown(one) for one in device_ids}
+        for one in holders.keys() & known.keys():
+            known[one] = msgspec.structs.replace(known[one], user_id=holders[one])
         user_ids = {d.user_id for d in known.values() if d.user_id is not None}
         users = await self.users(tenant, list(user_ids))
         parties = {}
@@ -241,10 +247,12 @@ class People:
             parties[device_id] = Party(device, user, others)
         return parties
 
-    async def subjects(self, tenant: str, device_ids: Sequence[str]) -> dict[str, Subject]:
+    async def subjects(
+        self, tenant: str, device_ids: Sequence[str], holders: Mapping[str, str] = NOBODY
+    ) -> dict[str, Subject]:
         """What decisions know of the people behind these devices, their recent events included."""
-        parties = await self.parties(tenant, device_ids)
-        histories = await asyncio.gather(*(self._history(tenant, p) for p in parties.values()))
+        parties = await self.parties(tenant, device_ids, holders)
+        histories = await self._histories(tenant, list(parties.values()))
         return {
             device_id: _subject(party, events, visits)
             for (device_id, party), (events, visits) in zip(parties.items(), histories, strict=True)
@@ -379,21 +387,25 @@ class People:
         else:
             await self._client.hdel(key, field)
 
-    async def _history(
-        self, tenant: str, party: Party
-    ) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
-        field = subject_field(tenant, party.device.id).decode()
-        owner = party.device.user_id or party.device.id
-        visits_key = f"{shard_tag(self.shard(tenant, party.device.id))}:visits:{field}"
-        recent, visits = await asyncio.gather(
-            self._client.zrange(self.recent_key(tenant, owner), 0, -1, withscores=True),
-            self._client.hgetall(visits_key),
-        )
-        events: dict[str, tuple[int, ...]] = {}
-        for member, at in recent:
-            name = member.partition(b"\n")[0].decode()
-            events[name] = (*events.get(name, ()), int(at))
-        return events, {zone.decode(): int(count) for zone, count in visits.items()}
+    async def _histories(
+        self, tenant: str, parties: Sequence[Party]
+    ) -> list[tuple[dict[str, tuple[int, ...]], dict[str, int]]]:
+        """Recent custom events and visits of each; sent together, however many they are."""
+        pipe = self._client.pipeline(transaction=False)
+        for party in parties:
+            device_id = party.device.id
+            owner = party.device.user_id or device_id
+            pipe.zrange(self.recent_key(tenant, owner), 0, -1, withscores=True)
+            pipe.hgetall(f"{shard_tag(self.shard(tenant, device_id))}:visits:{tenant}/{device_id}")
+        replies = await pipe.execute()
+        histories = []
+        for recent, visits in zip(replies[::2], replies[1::2], strict=True):
+            events: dict[str, tuple[int, ...]] = {}
+            for member, at in recent:
+                name = member.partition(b"\n")[0].decode()
+                events[name] = (*events.get(name, ()), int(at))
+            histories.append((events, {zone.decode(): int(n) for zone, n in visits.items()}))
+        return histories
 
     def _by_shard(self, tenant: str, ids: Iterable[str]) -> dict[int, list[str]]:
         by_shard: dict[int, list[str]] = {}
