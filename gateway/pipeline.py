@@ -9,8 +9,8 @@ A device that another process changed meanwhile conflicts, and goes round again 
 
 import asyncio
 import time
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from gateway import metrics
 from gateway.batch import Batch, FieldNames
 from gateway.busy import Busy, find_busy, fixes_of
-from gateway.catalog import Catalog
 from gateway.columns import to_columns
 from gateway.effects import Decided, Effects, Stepping
 from gateway.tally import (
@@ -71,15 +70,36 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Pipeline:
-    """Composes the pure cores with the store. Holds no state of devices."""
+class Views(Protocol):
+    """Where the configuration of tenants comes from."""
 
-    def __init__(self, catalog: Catalog, store: Store, effects: Effects, shard_count: int) -> None:
-        self._catalog = catalog
+    def view(self, tenant: str) -> TenantView:
+        """The tenant's configuration."""
+        ...
+
+
+class Pipeline:
+    """Composes the pure cores with the store. Holds no state of devices.
+
+    ``clock`` tells the instant of decisions. A rehearsal is not counted in the metrics.
+    """
+
+    def __init__(
+        self,
+        views: Views,
+        store: Store,
+        effects: Effects,
+        shard_count: int,
+        *,
+        clock: Callable[[], int] = now_ms,
+        is_rehearsal: bool = False,
+    ) -> None:
+        self._views = views
         self._store = store
         self._effects = effects
         self._names = FieldNames(shard_count)
-        self._shard_count = shard_count
+        self._clock = clock
+        self._is_rehearsal = is_rehearsal
 
     async def pings(self, posts: Sequence[Post]) -> list[Tally]:
         """Take a micro-batch; the answer is per post, and given only after the commit."""
@@ -94,7 +114,8 @@ class Pipeline:
                 tallies[position] = tally
 
         await asyncio.gather(*(take(*item) for item in by_tenant.items()))
-        count_pings(tallies)
+        if not self._is_rehearsal:
+            count_pings(tallies)
         return tallies
 
     async def sightings(self, posts: Sequence[HeardPost]) -> list[Tally]:
@@ -108,7 +129,7 @@ class Pipeline:
         for field, record in claimed:
             by_tenant.setdefault(field.partition(b"/")[0].decode(), []).append((field, record))
         for tenant, devices in by_tenant.items():
-            await self._fire(self._catalog.view(tenant), shard, devices, now)
+            await self._fire(self._views.view(tenant), shard, devices, now)
         return len(claimed)
 
     # --- pings ------------------------------------------------------------------------------
@@ -125,7 +146,7 @@ class Pipeline:
         return with_refusals(tallies_of(verdicts, batch.post, len(posts)), refusals, post)
 
     async def _take(self, batch: Batch) -> NDArray[np.uint8]:
-        view = self._catalog.view(batch.tenant)
+        view = self._views.view(batch.tenant)
         hits = view.index.locate(batch.lat, batch.lon)
         verdicts = np.zeros(len(batch.device), np.uint8)
         slots = np.arange(len(batch.device_ids))
@@ -154,7 +175,7 @@ class Pipeline:
         found = judged.verdicts
         steppings = self._step(view, batch, hits, records, busy, found)
         verdicts[pings] = found
-        decided = await self._effects.of(view, steppings, now_ms())
+        decided = await self._effects.of(view, steppings, self._clock())
         plain = np.flatnonzero(judged.changed & ~busy.is_busy)
         moved = judged.records[plain]
         return await self._commit(batch, records, (plain, moved), decided)
@@ -222,7 +243,7 @@ class Pipeline:
                 devices.append(busy)
         conflicts: list[int] = []
         for done, listed, busy in zip(
-            await self._store.commit(commits, now_ms()) if commits else (),
+            await self._store.commit(commits, self._clock()) if commits else (),
             chosen,
             devices,
             strict=True,
@@ -244,14 +265,16 @@ class Pipeline:
         return tally_of([verdict for verdicts in found for verdict in verdicts])
 
     async def _hear(self, tenant: str, device_id: str, heard: list[Heard]) -> Sequence[Verdict]:
-        view = self._catalog.view(tenant)
+        view = self._views.view(tenant)
         fields, shards = self._names.of(tenant, [device_id])
         shard = int(shards[0])
         for _ in range(MAX_ROUNDS):
             ((old,),) = await self._store.read([(shard, fields)])
             ran = machine.hear_run(old, heard, view.zones, view.context(device_id))
             stepping = Stepping(fields[0], device_id, old, ran.record, ran.events, ran.due_at)
-            if ran.record == old or not await self._settle(view, shard, [stepping], now_ms()):
+            if ran.record == old:
+                return ran.verdicts
+            if not await self._settle(view, shard, [stepping], self._clock()):
                 return ran.verdicts
         raise StoreUnavailableError("the same device changed at every attempt")
 
@@ -280,6 +303,8 @@ class Pipeline:
 
     def _count(self, decided: Sequence[Decided], done: Committed) -> None:
         """Count what was committed, and wake dispatch if there are pushes."""
+        if self._is_rehearsal:
+            return
         lost = set(done.conflicts)
         if count_effects([one for i, one in enumerate(decided) if i not in lost], done.refused):
             self._effects.on_pushes()

@@ -6,6 +6,7 @@ from types import ModuleType
 from litestar.handlers import BaseRouteHandler
 
 from gateway.api import (
+    backtests,
     beacons,
     console,
     credentials,
@@ -50,6 +51,7 @@ MODULES: Sequence[ModuleType] = (
     beacons,
     receivers,
     triggers,
+    backtests,
     devices,
     users,
     credentials,

@@ -214,6 +214,28 @@ class TenantView:
             if info.type == "geofence" and not info.removed and self._watch(info)
         ]
 
+    def rehearsal(self, trigger: LiveTrigger) -> tuple["TenantView", list[str]]:
+        """A copy in which this trigger takes part, untouched by later edits; it records nothing.
+
+        With it come the ids of the geofences to be put anew: ``listen`` of the copy.
+        """
+        twin = TenantView(self.tenant)
+        twin.rules = msgspec.structs.replace(self.rules, recording=False)
+        twin.index = self.index.fork()
+        twin.infos.update(self.infos)
+        twin.presence = self.presence
+        twin._triggers = self._triggers | {trigger.trigger.id: trigger}
+        twin._reaches, twin._crossed = dict(self._reaches), set(self._crossed)
+        known = self._triggers.get(trigger.trigger.id)
+        if known is not None and known.trigger.on == trigger.trigger.on:
+            twin.listening = TriggerIndex(twin._triggers.values())
+            return twin, []
+        return twin, twin.listen()
+
+    def trigger(self, trigger_id: str) -> LiveTrigger | None:
+        """A trigger as it was put."""
+        return self._triggers.get(trigger_id)
+
     # --- private ----------------------------------------------------------------------------
 
     def _note(self, info: ZoneInfo) -> None:

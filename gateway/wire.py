@@ -95,12 +95,13 @@ Format = Literal["json", "msgpack"]
 class Codec:
     """Decodes bodies of one item type: one object, an array, or ``{"<plural>": [...]}``."""
 
-    def __init__(self, item_type: type[Any], plural: str) -> None:
+    def __init__(self, item_type: type[Any], plural: str, max_items: int = MAX_ITEMS) -> None:
         many: Any = GenericAlias(list, (item_type,))
         envelope = msgspec.defstruct("Envelope", [(plural, many)], forbid_unknown_fields=True)
         loose = msgspec.defstruct("LooseEnvelope", [(plural, list[msgspec.Raw])])
         self._item_type = item_type
         self._plural = plural
+        self._max_items = max_items
         self._fields = [f.name for f in msgspec.structs.fields(item_type)]
         name = plural.encode()
         self._key = {
@@ -133,7 +134,7 @@ class Codec:
 
         Raises:
             BadEnvelopeError: the body is not JSON (or MessagePack), not one of the three shapes, or
-                has more than 10,000 items.
+                has too many items.
         """
         try:
             items = self._decode_all(body, format_)
@@ -195,9 +196,9 @@ class Codec:
         )
 
     def _check_count(self, count: int) -> None:
-        if count > MAX_ITEMS:
+        if count > self._max_items:
             raise BadEnvelopeError(
-                "body-too-large", f"{count} items in one call; send at most {MAX_ITEMS}."
+                "body-too-large", f"{count} items in one call; send at most {self._max_items}."
             )
 
     def _explain(self, message: str) -> str:

@@ -69,6 +69,14 @@ class FenceIndex:
         wanted = np.array([key], dtype=np.uint64)
         return any(len(layer.slots(wanted)[0]) for layer in self._stack())
 
+    def fork(self) -> "FenceIndex":
+        """An index of the same zones that goes its own way from here; costs little."""
+        out = FenceIndex()
+        with self._lock:
+            out._layers = [layer.twin() for layer in self._layers]
+            out._fresh = self._fresh.twin()
+        return out
+
     def put(self, zone: Zone) -> None:
         """Adds a zone or replaces the one with its key; visible to the next call."""
         self.put_many([zone])

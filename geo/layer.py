@@ -1,6 +1,7 @@
 """One immutable set of zones, packed: what the index is a short stack of."""
 
 from collections.abc import Sequence
+from copy import copy
 from functools import cached_property
 from typing import NamedTuple
 
@@ -37,6 +38,12 @@ class Layer:
 
     def __len__(self) -> int:
         return len(self.keys) - self.dead_count
+
+    def twin(self) -> "Layer":
+        """The same zones, of which others may die; all that does not change is shared."""
+        twin = copy(self)
+        twin.dead = self.dead.copy()
+        return twin
 
     @property
     def finest(self) -> int:

@@ -13,7 +13,9 @@ Contract (checked by one test suite for both stores):
 Fields are ``tenant/id`` (bytes). Instants are epoch milliseconds.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from heapq import heappop, heappush
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -138,9 +140,10 @@ class MemoryStore:
         self.decisions: list[bytes] = []
         self.outbox: list[PushCommit] = []
         self.delayed: dict[str, PushCommit] = {}
-        self.visits: dict[tuple[bytes, str], int] = {}
+        self.visits: defaultdict[bytes, dict[str, int]] = defaultdict(dict)
         self.told: dict[bytes, list[Told]] = {}
         self.history: list[bytes] = []
+        self._alarms: defaultdict[int, list[tuple[int, bytes]]] = defaultdict(list)
         self._once: set[str] = set()
         self._budgets: dict[str, dict[str, int]] = {}
 
@@ -174,19 +177,24 @@ class MemoryStore:
         self, shard: int, now: int, limit: int, lease_ms: int
     ) -> list[tuple[bytes, bytes]]:
         """Claim due timers, earliest first."""
-        waiting = sorted(
-            (at, field)
-            for (where, field), at in self.timers.items()
-            if where == shard and at <= now
-        )[:limit]
-        claimed = []
-        for _, field in waiting:
+        claimed: list[tuple[bytes, bytes]] = []
+        while len(claimed) < limit and (at := self.next_due_at(shard)) is not None and at <= now:
+            _, field = heappop(self._alarms[shard])
             if field in self.records:
                 self.timers[shard, field] = now + lease_ms
                 claimed.append((field, self.records[field]))
             else:
                 del self.timers[shard, field]
+        for field, _ in claimed:
+            heappush(self._alarms[shard], (now + lease_ms, field))
         return claimed
+
+    def next_due_at(self, shard: int) -> int | None:
+        """When the earliest timer of a shard is due."""
+        alarms = self._alarms[shard]
+        while alarms and self.timers.get((shard, alarms[0][1])) != alarms[0][0]:
+            heappop(alarms)  # armed anew or cleared since
+        return alarms[0][0] if alarms else None
 
     async def reserve(self, push_id: str, spends: Sequence[Spend], now: int) -> Result | None:
         """Take all budgets or none."""
@@ -208,6 +216,7 @@ class MemoryStore:
             self.told.setdefault(device.field, []).append(device.told)
         if device.due_at:
             self.timers[shard, device.field] = device.due_at
+            heappush(self._alarms[shard], (device.due_at, device.field))
         elif device.due_at == 0:
             self.timers.pop((shard, device.field), None)
         self.events.extend(device.events)
@@ -224,8 +233,8 @@ class MemoryStore:
             else:
                 self.outbox.append(push)
         for zone_id in device.visits:
-            key = (device.field, zone_id)
-            self.visits[key] = self.visits.get(key, 0) + 1
+            visits = self.visits[device.field]
+            visits[zone_id] = visits.get(zone_id, 0) + 1
         if device.history is not None:
             self.history.append(device.history)
 
