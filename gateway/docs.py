@@ -5,6 +5,7 @@ Model: a generated part stands between ``<!-- generated: NAME -->`` and ``<!-- e
 ``docs/*.md`` and the README anew, and ``gateway docs --check`` tells which are out of date.
 """
 
+import ast
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import msgspec
 from gateway.config import Settings, describe_settings
 
 GENERATORS: dict[str, Callable[[], str]] = {}
+PACKAGES = ("geo", "triggers", "senders", "gateway")
 OPENAPI_FILE = "openapi.json"
 
 _PART = re.compile(
@@ -114,6 +116,29 @@ def _metrics() -> str:
     return table(["metric", "type", "labels", "meaning"], rows)
 
 
+@generator("modules")
+def _modules() -> str:
+    """Every module with the first sentence of its docstring, a table a folder."""
+    root = Path(__file__).resolve().parent.parent
+    folders = sorted({path.parent for name in PACKAGES for path in (root / name).rglob("*.py")})
+    order = {name: place for place, name in enumerate(PACKAGES)}
+    parts = []
+    for folder in sorted(folders, key=lambda one: order[one.relative_to(root).parts[0]]):
+        rows = [
+            [f"`{path.name}`", _first_sentence(path)]
+            for path in sorted(folder.glob("*.py"))
+            if not path.name.startswith("__")
+        ]
+        title = folder.relative_to(root).as_posix()
+        parts.append(f"### `{title}/`\n\n{table(['module', 'is'], rows)}")
+    return "\n\n".join(parts)
+
+
+def _first_sentence(module: Path) -> str:
+    text = ast.get_docstring(ast.parse(module.read_text("utf-8"))) or ""
+    return " ".join(text.partition("\n\n")[0].replace("``", "`").split())
+
+
 @generator("cli")
 def _cli() -> str:
     from gateway.cli import main
@@ -125,9 +150,8 @@ def _help_of(
     command: click.Command, path: list[str], parent: click.Context | None
 ) -> Iterator[str]:
     """The help of a command and of all below it."""
-    context = click.Context(
-        command, info_name=path[-1], parent=parent, terminal_width=100, max_content_width=100
-    )
+    settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}
+    context = click.Context(command, info_name=path[-1], parent=parent, **settings)
     yield f"## {' '.join(path)}\n\n```text\n{command.get_help(context).strip()}\n```"
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
