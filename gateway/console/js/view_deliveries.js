@@ -88,7 +88,7 @@ function funnels(stats, { items, isMore }) {
   const flat = triggers.flatMap(([id, results]) => Object.entries(results).map(([result, count]) => ({ trigger: id, decided: sum(results), result, count })));
   return h("div", { class: "card scroll" },
     h("div", { class: "row" }, h("h2", { class: "grow" }, "From event to answer, by trigger"), h("button", { onclick: () => download("triggers.csv", csv(columns, flat), "text/csv") }, "CSV")),
-    h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, "Trigger"), ["Decided", "Sent", "Delivered", "Shown", "Opened", "Acted"].map((one) => h("th", { class: "number" }, one)), h("th", {}, "Not sent, because"))),
+    h("table", { class: "wide" }, h("thead", {}, h("tr", {}, h("th", {}, "Trigger"), ["Decided", "Sent", "Delivered", "Shown", "Opened", "Acted"].map((one) => h("th", { class: "number" }, one)), h("th", {}, "Not sent, because"))),
       h("tbody", {}, rows)),
     isMore ? h("p", { class: "note" }, "Delivered to acted: of the latest steps alone.") : null);
 }
@@ -102,7 +102,7 @@ function deadLetters(dead, again) {
   };
   return h("div", { class: "card scroll" },
     h("div", { class: "row" }, h("h2", { class: "grow" }, `${dead.total} dead letters`), may("manage") ? h("button", { onclick: () => act({ all: true }).catch(tell) }, "Send all again") : null),
-    h("table", {}, h("tbody", {}, dead.items.map((/** @type {any} */ one) => h("tr", {},
+    h("table", { class: "stack" }, h("tbody", {}, dead.items.map((/** @type {any} */ one) => h("tr", {},
       h("td", {}, time(one.died_at)), h("td", {}, one.push?.trigger_id ?? "unreadable"), h("td", {}, one.push ? h("a", { href: `/explain?device=${encodeURIComponent(one.push.device_id)}` }, one.push.device_id) : ""), h("td", {}, one.reason),
       h("td", {}, may("manage") ? h("button", { onclick: () => act({ ids: [one.id] }).catch(tell) }, "Send again") : null))))));
 }
@@ -122,5 +122,5 @@ function table({ items }) {
   const columns = ["at", "state", "trigger_id", "device_id", "user_id", "channel", "provider", "attempt", "reason", "push_id", "event_id"];
   return h("div", { class: "card scroll" },
     h("div", { class: "row" }, h("h2", { class: "grow" }, "Steps of pushes, newest first"), h("div", {}, chosen), h("button", { onclick: () => download("deliveries.csv", csv(columns, kept()), "text/csv") }, "CSV")),
-    h("table", {}, h("thead", {}, h("tr", {}, ["At", "Step", "Trigger", "Device", "Channel", "Reason"].map((one) => h("th", {}, one)))), rows));
+    h("table", { class: "stack" }, h("thead", {}, h("tr", {}, ["At", "Step", "Trigger", "Device", "Channel", "Reason"].map((one) => h("th", {}, one)))), rows));
 }

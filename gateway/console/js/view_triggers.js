@@ -26,7 +26,7 @@ async function showList(page) {
   const create = may("manage") ? h("button", { class: "main", onclick: () => go("/triggers?new") }, "New trigger") : null;
   fill(page, h("div", { class: "row" }, h("h1", { class: "grow" }, "Triggers"), create),
     items.length
-      ? h("div", { class: "card scroll" }, h("table", {},
+      ? h("div", { class: "card scroll" }, h("table", { class: "stack" },
         h("thead", {}, h("tr", {}, ["Trigger", "When", "Says", "State", ""].map((one) => h("th", {}, one)))),
         h("tbody", {}, items.map((one) => row(one, again)))))
       : h("div", { class: "card" }, empty("No triggers yet", "A trigger says: when this happens to such a person, send this message, at most so often. ",
@@ -39,7 +39,7 @@ function row(trigger, again) {
   return h("tr", {},
     h("td", {}, h("a", { href: `/triggers?id=${encodeURIComponent(trigger.id)}` }, trigger.name || trigger.id), h("br"), h("small", {}, trigger.name ? trigger.id : "")),
     h("td", {}, when(trigger)),
-    h("td", {}, h("b", {}, message.title ?? ""), h("br"), h("small", {}, message.body ?? "")),
+    h("td", { class: "long" }, h("b", {}, message.title ?? ""), h("br"), h("small", {}, message.body ?? "")),
     h("td", {}, badge(trigger.enabled === false ? "off" : "on"), " ", trigger.class === "transactional" ? badge("transactional") : null),
     h("td", {}, h("div", { class: "row" },
       may("manage") ? h("button", { onclick: () => pause(trigger).then(again, tell) }, trigger.enabled === false ? "Resume" : "Pause") : null,
