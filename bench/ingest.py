@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.bare import bare_handler, plain_redis
+from bench.bare import RECORD_BYTES, SHARDS, bare_handler, plain_redis
 from bench.budgets import Found, Row
 from bench.generator import Seen, Setup
 from bench.load import Knee, Load, find_knee
@@ -15,8 +15,7 @@ from bench.worlds import WORLDS
 WARM_UP_S = 20.0
 KNEE_SHARE = 0.7  # of the knee: the rate at which latency is promised
 QUIET_DEVICES = 40_000
-QUIET_NAME_BYTES = len("quiet/quiet-000000")
-RECORD = bytes(60)
+RECORD = bytes(RECORD_BYTES)
 
 
 class Profile(NamedTuple):
@@ -179,9 +178,10 @@ def quiet_device(rig: Rig) -> Found:
 def plain_hash_bytes(rig: Rig) -> float:
     """Bytes an entry of the same names and sizes in four hashes that do nothing else."""
     before = used_bytes(rig)
-    keys = [f"bench:hash:{number}" for number in range(4)]
+    keys = [f"bench:hash:{number}" for number in range(SHARDS)]
+    fields = [f"quiet/{device_id}" for device_id in WORLDS["quiet"](QUIET_DEVICES).device_ids]
     for shard, key in enumerate(keys):
-        names = [f"quiet/quiet-{number:06d}" for number in range(shard, QUIET_DEVICES, 4)]
+        names = fields[shard::SHARDS]
         for start in range(0, len(names), 1000):
             rig.redis.hset(key, mapping=dict.fromkeys(names[start : start + 1000], RECORD))
     used = used_bytes(rig) - before

@@ -34,8 +34,9 @@ class World(NamedTuple):
 
     @property
     def device_ids(self) -> list[str]:
-        """The names of the devices."""
-        return [f"{self.name}-{number:06d}" for number in range(self.lat.shape[1])]
+        """The names of the devices; other ones in a world of another size, as their places are."""
+        count = self.lat.shape[1]
+        return [f"{self.name}-{count}-{number:05d}" for number in range(count)]
 
     def features(self) -> Iterator[bytes]:
         """The geofences as GeoJSON text, one a line."""
