@@ -57,6 +57,15 @@ class World:
         document |= {"variants": [{"message": message}]} | fields
         await self.registry.put("acme", "triggers", one, msgspec.json.encode(document), now=1)
 
+    async def fence(self) -> None:
+        feature = {
+            "type": "Feature",
+            "id": "shop",
+            "geometry": SHOP,
+            "properties": {"radius_m": 100, "policy": {"preset": "immediate"}},
+        }
+        await self.registry.put("acme", "geofences", "shop", msgspec.json.encode(feature), now=1)
+
     async def ping(self, at: int, place: tuple[float, float]) -> None:
         ping = Ping(device_id="d1", lat=place[0], lon=place[1], recorded_at=at, accuracy_m=5.0)
         await self.engine.pipeline.pings([Post("acme", [ping], now_ms())])
@@ -124,13 +133,7 @@ def test_what_the_device_did_takes_a_push_back(play: Play, case: Any) -> None:
     _, cancel_on, moves, ending = case
 
     async def body(world: World) -> None:
-        feature = {
-            "type": "Feature",
-            "id": "shop",
-            "geometry": SHOP,
-            "properties": {"radius_m": 100, "policy": {"preset": "immediate"}},
-        }
-        await world.registry.put("acme", "geofences", "shop", msgspec.json.encode(feature), now=1)
+        await world.fence()
         fields = {"cancel_on": cancel_on} if cancel_on else {}
         fields |= {"max_age_s": 3600, "limits": {"total": 1}}
         await world.trigger("linger", {"event": "enter"}, **fields)
@@ -242,5 +245,12 @@ def test_dispatch_is_told_of_pushes(play: Play) -> None:
         assert [] == calls
         await world.tell("left", now_ms(), user_id="kim")
         assert [1] == calls
+        await world.fence()
+        await world.trigger("hello", {"event": "enter"})
+        await world.engine.catalog.catch_up()
+        await world.ping(now_ms() - 600_000, OUTSIDE)
+        assert [1] == calls
+        await world.ping(now_ms(), INSIDE)
+        assert [1, 1] == calls
 
     play(body)
