@@ -2,6 +2,7 @@
 
 import { Problem, call, get, list, may } from "./api.js";
 import { go } from "./app.js";
+import { backtestPanel } from "./backtest.js";
 import { badge, empty, field, fill, h, tell, throttle, toast } from "./dom.js";
 import { drawPhones } from "./phone.js";
 import { blank, triggerForm } from "./trigger_form.js";
@@ -144,6 +145,7 @@ async function edit(page, signal, stored, isNew) {
     wrong,
     h("div", { class: "columns" }, h("div", { class: "card" }, formPlace),
       h("div", {}, h("div", { class: "card" }, h("div", { class: "row" }, h("h2", { class: "grow" }, "As it arrives"), field("For the device", device)), phones),
+        isEditable ? backtestPanel(() => trigger, !isNew, signal) : null,
         h("div", { class: "card" }, h("h2", {}, "As the API has it"), json))));
   await preview();
 }
