@@ -10,6 +10,7 @@ from gateway.config import Settings
 from gateway.effects import Effects
 from gateway.installation import Installation
 from gateway.intake import Intake
+from gateway.measured_store import MeasuredStore
 from gateway.people import People
 from gateway.pipeline import HeardPost, Pipeline, Post
 from gateway.privacy import LocationConsent
@@ -57,7 +58,7 @@ def compose_engine(
         replicas=settings.replicas if settings.durability == "replicated" else 0,
     )
     effects = Effects(people, installation.shard_count, is_cluster=store.is_cluster)
-    pipeline = Pipeline(catalog, store, effects, installation.shard_count)
+    pipeline = Pipeline(catalog, MeasuredStore(store), effects, installation.shard_count)
     return Engine(
         catalog,
         store,

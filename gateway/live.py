@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from gateway import metrics
 from gateway.history import History, entry_order
 from gateway.log import get_logger
 
@@ -121,6 +122,7 @@ class Live:
                     yield Message(",".join(ids), payload)
                 if listener.lost:
                     lost, listener.lost = listener.lost, 0
+                    metrics.STREAM_DROPPED.inc(lost)
                     yield Gap(",".join(ids), lost)
                 elif not taken:
                     yield None
@@ -135,10 +137,12 @@ class Live:
                 self._feeds[tenant] = feed, asyncio.create_task(feed.run(), name="live")
         feed = self._feeds[tenant][0]
         feed.listeners.add(listener)
+        metrics.STREAM_CLIENTS.inc()
         return feed
 
     def _leave(self, tenant: str, feed: _Feed, listener: Listener) -> None:
         feed.listeners.discard(listener)
+        metrics.STREAM_CLIENTS.dec()
         if not feed.listeners and self._feeds.get(tenant, (None,))[0] is feed:
             _, task = self._feeds.pop(tenant)
             task.cancel()

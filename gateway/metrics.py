@@ -42,7 +42,8 @@ BATCH_BUCKETS = (1, 3, 10, 30, 100, 300, 1000, 3000, 10_000)
 PROVIDERS = ("apns", "fcm", "webpush", "inbox", "webhook", "whatsapp", "sms", "email")
 OUTCOMES = ("delivered", "retry", "unregistered", "rejected", "misconfigured", "ambiguous")
 STAGES = ("locate", "read", "step", "decide", "commit", "total")
-LOOPS = ("timers", "dispatch", "changes", "sweep")
+REDIS_OPERATIONS = ("read", "commit", "due", "reserve")
+LOOPS = ("timers", "dispatch", "changes", "sweep", "merge", "measure")
 
 
 class MetricInfo(NamedTuple):
@@ -146,9 +147,9 @@ RECEIPTS = _counter(
 
 # Redis
 REDIS_DURATION = _histogram(
-    "redis_duration_seconds", "Time of a call to Redis.", STAGE_BUCKETS_S, op=()
+    "redis_duration_seconds", "Time of a call to Redis.", STAGE_BUCKETS_S, op=REDIS_OPERATIONS
 )
-REDIS_ERRORS = _counter("redis_errors", "Calls to Redis that failed.", op=())
+REDIS_ERRORS = _counter("redis_errors", "Calls to Redis that failed.", op=REDIS_OPERATIONS)
 
 # HTTP
 REQUESTS = _counter("http_requests", "Requests, by route.", route=(), method=(), status=())

@@ -10,6 +10,7 @@ A device that another process changed meanwhile conflicts, and goes round again 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -100,6 +101,7 @@ class Pipeline:
         self._names = FieldNames(shard_count)
         self._clock = clock
         self._is_rehearsal = is_rehearsal
+        self._timed = _untimed if is_rehearsal else _timed
 
     async def pings(self, posts: Sequence[Post]) -> list[Tally]:
         """Take a micro-batch; the answer is per post, and given only after the commit."""
@@ -126,8 +128,10 @@ class Pipeline:
         """Fire the timers of a shard that are due; how many devices were looked at."""
         claimed = await self._store.due(shard, now, limit, LEASE_MS)
         by_tenant: dict[str, list[tuple[bytes, bytes]]] = {}
-        for field, record in claimed:
+        for field, record, due_at in claimed:
             by_tenant.setdefault(field.partition(b"/")[0].decode(), []).append((field, record))
+            if not self._is_rehearsal:
+                metrics.TIMER_LAG.observe(max(0, now - due_at) / 1000)
         for tenant, devices in by_tenant.items():
             await self._fire(self._views.view(tenant), shard, devices, now)
         return len(claimed)
@@ -142,12 +146,16 @@ class Pipeline:
         if not len(columns.position):
             return with_refusals([Tally()] * len(posts), refusals, post)
         batch = Batch.of(tenant, columns, post[columns.position], received_at, self._names)
-        verdicts = await self._take(batch)
+        with self._timed("total"):
+            verdicts = await self._take(batch)
+        if not self._is_rehearsal:
+            metrics.BATCH_PINGS.observe(len(verdicts))
         return with_refusals(tallies_of(verdicts, batch.post, len(posts)), refusals, post)
 
     async def _take(self, batch: Batch) -> NDArray[np.uint8]:
         view = self._views.view(batch.tenant)
-        hits = view.index.locate(batch.lat, batch.lon)
+        with self._timed("locate"):
+            hits = view.index.locate(batch.lat, batch.lon)
         verdicts = np.zeros(len(batch.device), np.uint8)
         slots = np.arange(len(batch.device_ids))
         for _ in range(MAX_ROUNDS):
@@ -169,16 +177,20 @@ class Pipeline:
         pings: I64,
     ) -> I64:
         """One attempt: read, step, decide, commit; the slots that conflicted."""
-        records = await self._read(batch)
-        judged = quiet.judge(records, batch.pings)
-        busy = find_busy(view, batch, hits, records, judged)
-        found = judged.verdicts
-        steppings = self._step(view, batch, hits, records, busy, found)
-        verdicts[pings] = found
-        decided = await self._effects.of(view, steppings, self._clock())
+        with self._timed("read"):
+            records = await self._read(batch)
+        with self._timed("step"):
+            judged = quiet.judge(records, batch.pings)
+            busy = find_busy(view, batch, hits, records, judged)
+            found = judged.verdicts
+            steppings = self._step(view, batch, hits, records, busy, found)
+            verdicts[pings] = found
+        with self._timed("decide"):
+            decided = await self._effects.of(view, steppings, self._clock())
         plain = np.flatnonzero(judged.changed & ~busy.is_busy)
         moved = judged.records[plain]
-        return await self._commit(batch, records, (plain, moved), decided)
+        with self._timed("commit"):
+            return await self._commit(batch, records, (plain, moved), decided)
 
     async def _read(self, batch: Batch) -> list[bytes | None]:
         by_shard = _by_shard(batch.shards)
@@ -313,6 +325,17 @@ class Pipeline:
 def _by_shard(shards: I64) -> list[tuple[int, list[int]]]:
     """Slots by shard."""
     return [(s, np.flatnonzero(shards == s).tolist()) for s in np.unique(shards).tolist()]
+
+
+_STAGES = {stage: metrics.BATCH_DURATION.labels(stage) for stage in metrics.STAGES}
+
+
+def _timed(stage: str) -> AbstractContextManager[object]:
+    return _STAGES[stage].time()
+
+
+def _untimed(_: str) -> AbstractContextManager[object]:
+    return nullcontext()
 
 
 def _rows(records: NDArray[np.uint8]) -> list[bytes]:

@@ -44,7 +44,7 @@ from gateway.registry import Registry
 from gateway.sweep import Sweeper
 from gateway.tokens import JwtKey, TokenVerifier
 from gateway.watching import Watching
-from gateway.worker import fire_timers, merge_indexes, sweep
+from gateway.worker import fire_timers, measure, merge_indexes, sweep
 from senders.vault import Vault
 
 REDIS_START_WAIT_S = 30.0
@@ -160,8 +160,9 @@ async def build_services(settings: Settings) -> Services:
     await services.engine.catalog.load()
     services.spawn(asyncio.create_task(services.engine.catalog.follow(), name="changes"))
     services.spawn(asyncio.create_task(merge_indexes(services.engine), name="merge"))
+    shards = installation.shard_count
+    services.spawn(asyncio.create_task(measure(services.engine, redis, shards), name="measure"))
     if settings.background:
-        shards = installation.shard_count
         services.spawn(asyncio.create_task(fire_timers(services.engine, shards), name="timers"))
         services.spawn(asyncio.create_task(services.dispatching.run(), name="dispatch"))
         sweeper = Sweeper(redis, settings, services.registry, services.engine.catalog, shards)

@@ -7,11 +7,14 @@ outlives any trouble with Redis; what it does is repeated, never lost.
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from redis.asyncio import Redis
+
 from gateway import metrics
 from gateway.engine import Engine
 from gateway.log import get_logger
 from gateway.pipeline import now_ms
 from gateway.sweep import Sweeper
+from triggers.redis_store import ShardKeys
 
 _log = get_logger(__name__)
 
@@ -20,6 +23,7 @@ MERGE_TICK_S = 1.0
 SWEEP_TICK_S = 60.0
 RETRY_S = 0.5
 TIMERS_AT_ONCE = 1000
+MEASURE_TICK_S = 5.0
 
 
 async def fire_timers(engine: Engine, shard_count: int) -> None:
@@ -42,7 +46,7 @@ async def merge_indexes(engine: Engine) -> None:
         await engine.catalog.merge()
         await asyncio.sleep(MERGE_TICK_S)
 
-    await _for_ever("changes", round_)
+    await _for_ever("merge", round_)
 
 
 async def sweep(sweeper: Sweeper) -> None:
@@ -53,6 +57,18 @@ async def sweep(sweeper: Sweeper) -> None:
         await asyncio.sleep(SWEEP_TICK_S)
 
     await _for_ever("sweep", round_)
+
+
+async def measure(engine: Engine, client: Redis, shard_count: int) -> None:
+    """Keep the gauges of the engine current for ever."""
+
+    async def round_() -> None:
+        metrics.WAITING_PINGS.set(engine.pings.waiting)
+        due = [client.zcount(ShardKeys(s).timers, 0, now_ms()) for s in range(shard_count)]
+        metrics.TIMERS_DUE.set(sum(await asyncio.gather(*due)))
+        await asyncio.sleep(MEASURE_TICK_S)
+
+    await _for_ever("measure", round_)
 
 
 async def _for_ever(name: str, round_: Callable[[], Awaitable[None]]) -> None:

@@ -154,13 +154,13 @@ class RedisStore:
 
     async def due(
         self, shard: int, now: int, limit: int, lease_ms: int
-    ) -> list[tuple[bytes, bytes]]:
-        """Claim due timers until ``now + lease_ms``: (field, record), earliest first."""
+    ) -> list[tuple[bytes, bytes, int]]:
+        """Claim due timers until ``now + lease_ms``: (field, record, due at), earliest first."""
         keys = self.keys(shard)
         reply = await self._run(
             self._due, [keys.timers, keys.state], [now, min(limit, 4000), now + lease_ms]
         )
-        return list(zip(reply[0], reply[1], strict=True))
+        return list(zip(reply[0], reply[1], map(int, reply[2]), strict=True))
 
     async def reserve(self, push_id: str, spends: Sequence[Spend], now: int) -> Result | None:
         """Take budgets at dispatch; they may lie on several shards of a cluster.

@@ -117,8 +117,8 @@ class Store(Protocol):
 
     async def due(
         self, shard: int, now: int, limit: int, lease_ms: int
-    ) -> list[tuple[bytes, bytes]]:
-        """Claim due timers: (field, record)."""
+    ) -> list[tuple[bytes, bytes, int]]:
+        """Claim due timers: (field, record, when it was due)."""
         ...
 
     async def reserve(self, push_id: str, spends: Sequence[Spend], now: int) -> Result | None:
@@ -175,17 +175,17 @@ class MemoryStore:
 
     async def due(
         self, shard: int, now: int, limit: int, lease_ms: int
-    ) -> list[tuple[bytes, bytes]]:
+    ) -> list[tuple[bytes, bytes, int]]:
         """Claim due timers, earliest first."""
-        claimed: list[tuple[bytes, bytes]] = []
+        claimed: list[tuple[bytes, bytes, int]] = []
         while len(claimed) < limit and (at := self.next_due_at(shard)) is not None and at <= now:
             _, field = heappop(self._alarms[shard])
             if field in self.records:
                 self.timers[shard, field] = now + lease_ms
-                claimed.append((field, self.records[field]))
+                claimed.append((field, self.records[field], at))
             else:
                 del self.timers[shard, field]
-        for field, _ in claimed:
+        for field, _, _ in claimed:
             heappush(self._alarms[shard], (now + lease_ms, field))
         return claimed
 

@@ -66,3 +66,20 @@ def test_one_process_needs_no_files(monkeypatch: pytest.MonkeyPatch) -> None:
     body, media_type = metrics.exposition()
     assert b'gateway_receipts_total{kind="opened"}' in body
     assert media_type.startswith("text/plain")
+
+
+def test_every_metric_is_fed() -> None:
+    """A metric that nothing sets would be a promise that nobody keeps."""
+    from prometheus_client.metrics import MetricWrapperBase
+
+    package = Path(metrics.__file__).parent
+    code = "".join(
+        path.read_text("utf-8") for path in package.rglob("*.py") if path.name != "metrics.py"
+    )
+    own = ("BUILD_INFO", "STARTED_AT")  # set by mark_started
+    unfed = {
+        name
+        for name, value in vars(metrics).items()
+        if isinstance(value, MetricWrapperBase) and f"metrics.{name}" not in code
+    }
+    assert set(own) == unfed

@@ -112,7 +112,7 @@ def test_effects_of_a_conflicting_device_do_not_happen(on_store) -> None:
         )
         assert [0] == list(done.conflicts)
         assert [b"1", b"1"] == await read(store, 0, [b"acme/a", b"acme/b"])
-        assert [(b"acme/b", b"1")] == await store.due(0, NOW, 10, 1000)
+        assert [(b"acme/b", b"1", NOW)] == await store.due(0, NOW, 10, 1000)
 
     on_store(body)
 
@@ -197,9 +197,10 @@ def test_timers_are_claimed_once_until_the_lease_ends(on_store) -> None:
             [device("a", None, b"1", due_at=NOW - 5), device("b", None, b"2", due_at=NOW + 5)],
             NOW,
         )
-        assert [(b"acme/a", b"1")] == await store.due(0, NOW, 10, 5000)
+        assert [(b"acme/a", b"1", NOW - 5)] == await store.due(0, NOW, 10, 5000)
         assert [] == await store.due(0, NOW, 10, 5000)
-        assert [(b"acme/b", b"2"), (b"acme/a", b"1")] == await store.due(0, NOW + 5000, 10, 5000)
+        again = [(b"acme/b", b"2", NOW + 5), (b"acme/a", b"1", NOW + 5000)]
+        assert again == await store.due(0, NOW + 5000, 10, 5000)
         await commit(store, 0, NONE, [device("a", b"1", b"3", due_at=0)], NOW)
         assert [] == await store.due(0, NOW + 6000, 10, 5000)
 
