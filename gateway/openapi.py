@@ -10,7 +10,9 @@ from litestar.openapi.spec import Components, SecurityScheme, Server
 
 from gateway import __version__
 from gateway.config import Settings
-from gateway.errors import MEDIA_TYPE, PROBLEMS
+from gateway.errors import PROBLEMS
+from gateway.openapi_operations import PROBLEM_ANSWERS, describe, problem_answer
+from gateway.openapi_schemas import schemas
 
 DESCRIPTION = """\
 Phones post where they are, receivers post which beacons they hear; the gateway knows which zones
@@ -42,10 +44,6 @@ PROBLEM_SCHEMA: dict[str, Any] = {
             },
         },
     },
-}
-_PROBLEM_ANSWER = {
-    "description": "A problem",
-    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
 }
 
 
@@ -92,14 +90,19 @@ def document_of(app: Litestar) -> dict[str, Any]:
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with what the framework does not know: our problems, and open routes."""
-    document["components"].setdefault("schemas", {})["Problem"] = PROBLEM_SCHEMA
-    for path, item in document["paths"].items():
+    """The document with what the framework does not know: bodies, answers, problems, open routes.
+
+    The document is left as it is; it may be completed again.
+    """
+    whole: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(document))
+    components = whole["components"]
+    components["schemas"] = {**schemas(), "Problem": PROBLEM_SCHEMA}
+    components["responses"] = {
+        name: problem_answer(slug) for name, slug in PROBLEM_ANSWERS.values()
+    }
+    for path, item in whole["paths"].items():
         for method in _METHODS & item.keys():
-            operation = item[method]
-            answers = operation["responses"]
-            answers.pop("400", None)  # the framework's own form of an error, which we never send
-            answers["default"] = _PROBLEM_ANSWER
+            describe(path, method, item[method])
             if not path.startswith(_CLOSED):
-                operation["security"] = []
-    return document
+                item[method]["security"] = []
+    return whole

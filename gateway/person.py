@@ -60,7 +60,9 @@ class Device(User, frozen=True, omit_defaults=True):
     transmitters: tuple[str, ...] = ()
 
 
-class _UserDocument(msgspec.Struct, forbid_unknown_fields=True):
+class UserDocument(msgspec.Struct, forbid_unknown_fields=True):
+    """A user, as posted."""
+
     id: str
     attributes: dict[str, Any] = {}
     tags: list[str] = []
@@ -70,7 +72,9 @@ class _UserDocument(msgspec.Struct, forbid_unknown_fields=True):
     targets: list[dict[str, Any]] = []
 
 
-class _DeviceDocument(_UserDocument, forbid_unknown_fields=True):
+class DeviceDocument(UserDocument, forbid_unknown_fields=True):
+    """A device, as posted."""
+
     user_id: str | None = None
     transmitters: list[str] = []
 
@@ -81,7 +85,7 @@ def parse_user(user_id: str, document: dict[str, Any], now: int) -> User:
     Raises:
         InvalidDocument: the field that is wrong, and what to do.
     """
-    posted = _posted(user_id, document, _UserDocument)
+    posted = _posted(user_id, document, UserDocument)
     return User(id=user_id, **_shared(posted, now))
 
 
@@ -91,7 +95,7 @@ def parse_device(device_id: str, document: dict[str, Any], now: int) -> Device:
     Raises:
         InvalidDocument: the field that is wrong, and what to do.
     """
-    posted = _posted(device_id, document, _DeviceDocument)
+    posted = _posted(device_id, document, DeviceDocument)
     if posted.user_id is not None:
         check_id(posted.user_id, "/user_id")
     if len(posted.transmitters) > MAX_TRANSMITTERS:
@@ -123,7 +127,7 @@ def _posted(person_id: str, document: dict[str, Any], into: Any) -> Any:
     return convert({**document, "id": person_id}, into)
 
 
-def _shared(posted: _UserDocument, now: int) -> dict[str, Any]:
+def _shared(posted: UserDocument, now: int) -> dict[str, Any]:
     check_timezone(posted.timezone)
     check_metadata(posted.attributes, "/attributes")
     if posted.locale is not None and not _LOCALE.fullmatch(posted.locale):

@@ -49,7 +49,7 @@ class _Zone(msgspec.Struct, forbid_unknown_fields=True):
     type: ZoneType = "geofence"
 
 
-class _Preview(msgspec.Struct, forbid_unknown_fields=True):
+class Sample(msgspec.Struct, forbid_unknown_fields=True):
     """``sample`` is laid over the values of ``device_id`` and ``zone``, or of made-up ones."""
 
     message: dict[str, Any]
@@ -74,7 +74,7 @@ async def preview_message(request: Call) -> Response[bytes]:
     Templates are filled in for `device_id` (in `zone`), or for a made-up person; `sample` is laid
     over both. The tokens in it are as long as real ones, and worth nothing.
     """
-    asked = convert(await object_body(request), _Preview)
+    asked = convert(await object_body(request), Sample)
     now = now_ms()
     try:
         rendered = await _rendered(request, asked, now)
@@ -84,7 +84,7 @@ async def preview_message(request: Call) -> Response[bytes]:
     return answer({**shown, "platforms": preview(rendered, now)}, headers=NO_STORE)
 
 
-async def _rendered(request: Call, asked: _Preview, now: int) -> Rendered:
+async def _rendered(request: Call, asked: Sample, now: int) -> Rendered:
     template = parse_message(asked.message)
     tenant = caller_of(request).tenant
     party = await _party(request, asked.device_id)
@@ -117,7 +117,7 @@ async def _party(request: Call, device_id: str | None) -> Party:
     return (await people.parties(tenant, [device_id]))[device_id]
 
 
-def _push(tenant: str, party: Party, asked: _Preview, now: int) -> Push:
+def _push(tenant: str, party: Party, asked: Sample, now: int) -> Push:
     zone = asked.zone
     event = Event(
         id=PUSH_ID,
