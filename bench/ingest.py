@@ -13,6 +13,7 @@ from bench.traffic import Format
 from bench.worlds import WORLDS
 
 WARM_UP_S = 20.0
+WARM_UP_LAPS = 2  # from the third lap on, as many devices leave as enter
 KNEE_SHARE = 0.7  # of the knee: the rate at which latency is promised
 QUIET_DEVICES = 40_000
 RECORD = bytes(RECORD_BYTES)
@@ -33,7 +34,7 @@ class Profile(NamedTuple):
 
 PROFILES = (
     Profile("city-100", "city", 100, 50_000),
-    Profile("city-1", "city", 1, 20_000, connections=128),
+    Profile("city-1", "city", 1, 10_000, connections=128),
     Profile("city-10", "city", 10, 20_000, connections=64),
     Profile("city-1000", "city", 1000, 50_000, connections=8),
     Profile("city-100-msgpack", "city", 100, 50_000, format="msgpack"),
@@ -96,7 +97,8 @@ def measure(rig: Rig, profile: Profile, seconds: float, *, search: bool) -> Meas
     rig.set_durability(profile.durability)
     try:
         with Load(setup) as load:
-            load.lap(WARM_UP_S)
+            for _ in range(WARM_UP_LAPS):
+                load.lap(WARM_UP_S)
             watch = Watch(rig)
             most = load.fire(seconds)
             events, gateway_us, redis_us = watch.spent(most)
