@@ -17,9 +17,9 @@ class ApiError(RuntimeError):
 class ApiClient:
     """Calls a gateway with a key; what may be sent again is sent again."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, timeout_s: float = 60) -> None:
         self._client = httpx.Client(
-            base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60
+            base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=timeout_s
         )
 
     def call(

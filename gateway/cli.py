@@ -34,6 +34,7 @@ _COMMANDS = {
     "import": "gateway.cli_transfer:import_",
     "export": "gateway.cli_transfer:export",
     "replay": "gateway.cli_replay:replay",
+    "backtest": "gateway.cli_backtest:backtest",
     "dead": "gateway.cli_dead:dead",
     "bench": "gateway.cli_run:bench",
     "config": "gateway.cli_config:show_config",

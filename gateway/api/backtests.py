@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated, Any
 
 import msgspec
@@ -16,12 +18,14 @@ from gateway.api.pings import read_items
 from gateway.api.resources import caller_of, services_of
 from gateway.backtest.run import Backtest, Bounds
 from gateway.backtest.traffic import Arrival, in_order, posted, recorded
+from gateway.backtest.upload import DEVICE, ENDINGS, Upload, read_upload
 from gateway.errors import Problem
 from gateway.kinds import trigger as kind
 from gateway.kinds.fields import InvalidDocument, convert
 from gateway.registry import Registry
 from gateway.services import Services
 from gateway.tenant_view import TenantView
+from gateway.tracks import TrackError
 from gateway.wire import Codec, Instant, Ping, Refusal, to_ms
 from triggers.model import EventKind
 from triggers.trigger import LiveTrigger, live, parse_trigger
@@ -32,6 +36,7 @@ MAX_BUDGET_S = 120.0
 MOST_PUT_ANEW = 20_000
 MOST_REJECTED_SHOWN = 100
 CHUNK = 500
+OPTIONS = ("sample", "assume_reachable", "budget_s")
 
 PINGS = Codec(Ping, "pings", MAX_POSTED)
 EXAMPLE: dict[str, Any] = {
@@ -82,15 +87,21 @@ _one_at_a_time = asyncio.Semaphore(1)
 async def backtest_trigger(request: Call, document_id: FromPath[str]) -> Response[bytes]:
     """Tell what a trigger would have done with past traffic; nothing is sent, nothing is stored.
 
-    Traffic is `pings` (as for `POST /v1/pings`) or what the tenant `recorded`. `trigger` is a draft
-    that stands in for the stored one. The trigger counts as enabled. One backtest runs at a time in
-    a process, for at most `budget_s`; `stopped` says why it ended early, if it did.
+    Traffic is `pings` (as for `POST /v1/pings`) or what the tenant `recorded`; or the body is a
+    file alone: an array of pings, NDJSON, CSV, GPX or GeoJSON by its content type, with `device`,
+    `sample`, `assume_reachable` and `budget_s` in the query. `trigger` is a draft that stands in
+    for the stored one. The trigger counts as enabled. One backtest runs at a time in a process, for
+    at most `budget_s`; `stopped` says why it ended early, if it did.
     """
     services, tenant = services_of(request), caller_of(request).tenant
-    body = await request.body()
-    asked, raw = await asyncio.to_thread(_read, body)
+    body, media_type = await request.body(), request.headers.get("content-type", "")
+    query = dict(request.query_params)
+    asked, upload = await asyncio.to_thread(_read, body, media_type, query)
     chosen = _chosen(services, tenant, document_id, asked)
-    played = await asyncio.to_thread(_posted, raw) if raw else _recorded(services, tenant, asked)
+    if upload is None:
+        played = _recorded(services, tenant, asked)
+    else:
+        played = await asyncio.to_thread(_posted, upload)
     if _one_at_a_time.locked():
         detail = "Another backtest is running here; try again when it has ended."
         raise Problem("overloaded", detail)
@@ -101,6 +112,7 @@ async def backtest_trigger(request: Call, document_id: FromPath[str]) -> Respons
             view, document_id, services.people, bounds, assume_reachable=asked.assume_reachable
         )
         report = await backtest.run(played.arrivals)
+    report.traffic.pings += len(played.rejected)
     report.traffic.rejected += len(played.rejected)
     refused = played.rejected[:MOST_REJECTED_SHOWN]
     return answer(
@@ -132,10 +144,18 @@ async def rehearsed(registry: Registry, view: TenantView, trigger: LiveTrigger) 
     return twin
 
 
-def _read(body: bytes) -> tuple[Asked, bytes]:
-    """What is asked, and the pings in it (or that it is) as JSON."""
-    if body[:64].lstrip()[:1] == b"[":
-        return Asked(pings=[]), body
+def _read(body: bytes, media_type: str, query: dict[str, Any]) -> tuple[Asked, Upload | None]:
+    """What is asked, and the pings that came with it."""
+    ending = ENDINGS.get(media_type.partition(";")[0].strip().lower())
+    if ending or body[:64].lstrip()[:1] == b"[":
+        options = {name: query[name] for name in OPTIONS if name in query}
+        try:
+            asked = msgspec.convert(options, Asked, strict=False)
+        except msgspec.ValidationError as error:
+            raise Problem("invalid-request", f"{error} in the query") from None
+        return asked, _file(body, ending, query.get("device", DEVICE)) if ending else Upload(
+            body, []
+        )
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -143,11 +163,24 @@ def _read(body: bytes) -> tuple[Asked, bytes]:
     asked = convert(document, Asked)
     if (asked.pings is None) == (asked.recorded is None):
         raise InvalidDocument("/pings", "send either pings, or recorded (with since and until)")
-    return asked, b"" if asked.pings is None else msgspec.json.encode(asked.pings)
+    pings = asked.pings
+    return asked, None if pings is None else Upload(msgspec.json.encode(pings), [])
 
 
-def _posted(raw: bytes) -> _Played:
-    items, indexes, refusals = read_items(PINGS, raw, "json")
+def _file(body: bytes, ending: str, device_id: str) -> Upload:
+    with NamedTemporaryFile(suffix=ending) as file:
+        file.write(body)
+        file.flush()
+        try:
+            return read_upload(Path(file.name), device_id)
+        except TrackError as error:
+            detail = str(error).replace(Path(file.name).name, "the file")
+            raise Problem("malformed-body", detail) from None
+
+
+def _posted(upload: Upload) -> _Played:
+    items, indexes, refusals = read_items(PINGS, upload.pings, "json")
+    refusals += [Refusal(i, "invalid-ping", row) for i, row in enumerate(upload.rejected)]
     if not items:
         why = f": {refusals[0].detail}" if refusals else ""
         raise InvalidDocument("/pings", f"there is no ping to play{why}")

@@ -1,16 +1,19 @@
 """One backtest: the live pipeline over past traffic, on a store in memory and a clock of its own.
 
-The clock is that of arrival. Before the pings of a second are taken, timers fire and pushes go at
-the instants at which they are due, in order. Every trigger of the tenant takes part, because
-budgets and caps are shared; one of them is counted.
+The clock is that of arrival. Before pings are taken, timers fire and pushes go at the instants at
+which they are due, in order. Every trigger of the tenant takes part, because budgets and caps are
+shared; one of them is counted.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from gateway.backtest.departures import Departures
 from gateway.backtest.people import PeopleThen
@@ -20,15 +23,16 @@ from gateway.effects import Effects, budget_key
 from gateway.people import People
 from gateway.pipeline import Pipeline, Post
 from gateway.privacy import LocationConsent
+from gateway.sharding import subject_field
 from gateway.tenant_view import TenantView
 from gateway.times import rfc3339
 from gateway.wire import Refusal
 from triggers.model import Decision, Event
+from triggers.state import HEADER_SIZE
 from triggers.store import MemoryStore
 
-TICK_MS = 1000
-MOST_IN_TICK = 1000
-TURN_S = 0.01  # work between two turns of the event loop, and rest for as long
+BLOCK = 2000  # arrivals looked at together
+TURN_S = 0.01  # processor time at a stretch; then a rest of the same length
 SHARDS = 1
 DAY_MS = 86_400_000
 
@@ -99,9 +103,10 @@ class Backtest:
 
     async def run(self, arrivals: AsyncIterator[Arrival]) -> Report:
         """Play everything within bounds; what was not played is told by ``stopped``."""
-        started = self._worked_since = time.monotonic()
+        started, self._worked_since = time.monotonic(), time.thread_time()
         self._deadline = started + self._bounds.budget_s
         stopped = await self._play(arrivals)
+        self._traffic.until = rfc3339(self._now) if self._now else None
         if stopped is None:
             last = self._bounds.until or self._now + DAY_MS
             stopped = None if await self._pass_time(last) else "time"
@@ -114,54 +119,82 @@ class Backtest:
     # --- private ----------------------------------------------------------------------------
 
     async def _play(self, arrivals: AsyncIterator[Arrival]) -> str | None:
-        """Take the arrivals second by second; why it was stopped, if it was."""
-        tick: list[Arrival] = []
+        """Take the arrivals block by block; why it was stopped, if it was."""
+        block: list[Arrival] = []
         async for arrival in arrivals:
             if not is_sampled(arrival.ping.device_id, self._bounds.sample):
                 continue
-            if self._traffic.pings + len(tick) >= self._bounds.max_pings:
-                return await self._take(tick) or "pings"
-            is_later = tick and arrival.received_at >= tick[0].received_at + TICK_MS
-            if is_later or len(tick) == MOST_IN_TICK:
-                stopped = await self._take(tick)
-                if stopped:
-                    return stopped
-                tick = []
-            tick.append(arrival)
-        return await self._take(tick) if tick else None
+            if self._traffic.pings + len(block) >= self._bounds.max_pings:
+                return "pings" if await self._take(block) else "time"
+            block.append(arrival)
+            if len(block) == BLOCK:
+                if not await self._take(block):
+                    return "time"
+                block = []
+        return None if await self._take(block) else "time"
 
-    async def _take(self, tick: list[Arrival]) -> str | None:
-        """Let time pass up to these arrivals and take them."""
-        if not await self._pass_time(tick[0].received_at):
-            return "time"
-        self._set_clock(tick[-1].received_at)
-        self._note(tick)
+    async def _take(self, block: list[Arrival]) -> bool:
+        """Take a block of arrivals, those that matter at their instants; whether there was time."""
+        if not block:
+            return True
+        self._traffic.since = self._traffic.since or rfc3339(block[0].received_at)
+        quiet, busy = self._parted(await self._allowed(block))
+        if not await self._rest():
+            return False
+        if quiet:
+            await self._post(quiet)
+        for at, group in groupby(busy, key=attrgetter("received_at")):
+            if not await self._pass_time(at):
+                return False
+            await self._post(list(group))
+            await self._drain()
+        return await self._pass_time(block[-1].received_at)
+
+    async def _allowed(self, block: list[Arrival]) -> list[Arrival]:
+        """The arrivals of people who allow location, as precise as they do."""
+        if self._assume_reachable:
+            return block
         refusals: list[Refusal] = []
-        if not self._assume_reachable:
-            pings, kept = await self._consent.apply(
-                self._view.tenant, [one.ping for one in tick], range(len(tick)), refusals
-            )
-            tick = [tick[i]._replace(ping=ping) for ping, i in zip(pings, kept, strict=True)]
-        tallies = await self._pipeline.pings(_posts(self._view.tenant, tick))
+        pings, kept = await self._consent.apply(
+            self._view.tenant, [one.ping for one in block], range(len(block)), refusals
+        )
+        self._traffic.pings += len(refusals)
         self._traffic.rejected += len(refusals)
-        for tally in tallies:
-            self._traffic.accepted += tally.accepted
-            self._traffic.duplicates += tally.duplicates
-            self._traffic.late += tally.late
-            self._traffic.held += tally.held
-            self._traffic.rejected += len(tally.refused)
-        await self._drain()
-        return None
+        return [block[i]._replace(ping=ping) for ping, i in zip(pings, kept, strict=True)]
 
-    def _note(self, tick: list[Arrival]) -> None:
+    def _parted(self, block: list[Arrival]) -> tuple[list[Arrival], list[Arrival]]:
+        """Arrivals of devices that nothing can happen to in this block, and all others.
+
+        The first are in no zone and come near none: for them neither instant nor order matters.
+        """
+        if self._view.detects_cross:
+            return [], block
+        lat = np.array([one.ping.lat for one in block])
+        lon = np.array([one.ping.lon for one in block])
+        near = {
+            block[i].ping.device_id for i in set(self._view.index.locate(lat, lon).point.tolist())
+        }
+        for device_id in {one.ping.device_id for one in block} - near:
+            record = self._store.records.get(subject_field(self._view.tenant, device_id))
+            if record is not None and len(record) != HEADER_SIZE:
+                near.add(device_id)
+        quiet = [one for one in block if one.ping.device_id not in near]
+        return quiet, [one for one in block if one.ping.device_id in near]
+
+    async def _post(self, arrivals: list[Arrival]) -> None:
+        """Put arrivals through the pipeline, and count them."""
         traffic = self._traffic
-        traffic.pings += len(tick)
-        traffic.since = traffic.since or rfc3339(tick[0].received_at)
-        traffic.until = rfc3339(self._now)
-        for _, ping, _ in tick:
+        traffic.pings += len(arrivals)
+        for _, ping, _ in arrivals:
             self._devices.add(ping.device_id)
             if ping.user_id:
                 self._holders[ping.device_id] = ping.user_id
+        for tally in await self._pipeline.pings(_posts(self._view.tenant, arrivals)):
+            traffic.accepted += tally.accepted
+            traffic.duplicates += tally.duplicates
+            traffic.late += tally.late
+            traffic.held += tally.held
+            traffic.rejected += len(tally.refused)
 
     async def _pass_time(self, until: int) -> bool:
         """Fire timers and let pushes go, each at its instant; whether there was time for it."""
@@ -173,6 +206,7 @@ class Backtest:
             if not await self._rest():
                 return False
             if next_at is None or next_at > until:
+                self._set_clock(until)
                 return True
             self._set_clock(next_at)
             if timer_at is not None and timer_at <= self._now:
@@ -194,13 +228,12 @@ class Backtest:
             written.clear()
 
     async def _rest(self) -> bool:
-        """Give the event loop its turns; whether there is time left."""
-        now = time.monotonic()
-        worked_s = now - self._worked_since
+        """Leave others their share of the event loop; whether there is time left."""
+        worked_s = time.thread_time() - self._worked_since
         if worked_s >= TURN_S:
             await asyncio.sleep(worked_s)
-            self._worked_since = time.monotonic()
-        return now < self._deadline
+            self._worked_since = time.thread_time()
+        return time.monotonic() < self._deadline
 
     def _set_clock(self, at: int) -> None:
         self._now = self._people.now = max(self._now, at)
