@@ -174,7 +174,8 @@ def quiet_device(rig: Rig) -> Found:
         before = used_bytes(rig)
         load.lap()
     value = (used_bytes(rig) - before) / QUIET_DEVICES
-    return Found(value, plain_hash_bytes(rig))
+    name_bytes = len(f"quiet/{WORLDS['quiet'](QUIET_DEVICES).device_ids[0]}")
+    return Found(value, plain_hash_bytes(rig), f"names (tenant/device) of {name_bytes} bytes")
 
 
 def plain_hash_bytes(rig: Rig) -> float:

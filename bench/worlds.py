@@ -36,7 +36,7 @@ class World(NamedTuple):
     def device_ids(self) -> list[str]:
         """The names of the devices; other ones in a world of another size, as their places are."""
         count = self.lat.shape[1]
-        return [f"{self.name}-{count}-{number:05d}" for number in range(count)]
+        return [f"{number:06d}.{count:x}" for number in range(count)]
 
     def features(self) -> Iterator[bytes]:
         """The geofences as GeoJSON text, one a line."""

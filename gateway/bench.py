@@ -38,9 +38,12 @@ def run(
         The exit code: 0 if everything asked for was measured and met, else 1.
 
     Raises:
-        click.UsageError: a name is not that of a budget or a profile.
+        click.UsageError: a name is not that of a budget or a profile, or only a part would be
+            written.
         click.ClickException: this is not the repository.
     """
+    if write and (only or profiles):
+        raise click.UsageError("--write needs the whole run: leave out --only and --profile.")
     if not (ROOT / "bench").is_dir():
         raise click.ClickException("`gateway bench` needs the repository, which holds bench/.")
     if str(ROOT) not in sys.path:

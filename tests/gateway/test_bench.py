@@ -108,9 +108,15 @@ def test_the_table_names_every_budget() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--only", "speed"], ["--profile", "moon"], ["--seconds", "0"]]
+    "arguments",
+    [
+        ["--only", "speed"],
+        ["--profile", "moon"],
+        ["--seconds", "0"],
+        ["--write", "--only", "decode_ping"],
+    ],
 )
-def test_wrong_names_are_usage_errors(arguments: list[str]) -> None:
+def test_wrong_options_are_usage_errors(arguments: list[str]) -> None:
     """Exit 2, before anything is started."""
     result = CliRunner().invoke(main, ["bench", *arguments])
     assert 2 == result.exit_code
@@ -181,7 +187,7 @@ def test_worlds_are_the_same_each_time() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.floats(100, 10_000), st.floats(0.3, 1.2))
+@given(st.floats(100, 10_000), st.sampled_from([0.3, 0.55, 0.7, 0.8, 0.9, 1.1]))
 def test_the_knee_is_the_highest_rate_held(most: float, held_share: float) -> None:
     """Of the rates tried, the first that a server of this strength holds; else what came."""
 
