@@ -109,7 +109,7 @@ def demo(
 @click.option("--workers", type=click.IntRange(1, 64), default=1, help="[default: 1]")
 @click.option("--write", is_flag=True, help="Put the tables into docs/benchmarks.md.")
 @click.pass_context
-def bench(ctx: click.Context, **options: Any) -> None:
+def bench(ctx: click.Context, /, **options: Any) -> None:
     """Measure every budget on this machine, and the ceiling beside it; three to four minutes.
 
     Exit 1 if a budget is missed.

@@ -29,6 +29,8 @@ def _corners(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
     elif isinstance(geometry, Cells):
         borders = [h3.cell_to_boundary(h3.int_to_str(cell)) for cell in geometry.cells]
         positions = [(lon, lat) for border in borders for lat, lon in border]
+    elif isinstance(geometry, Circle):
+        positions = [(geometry.lon, geometry.lat)]
     else:
         positions = [p for polygon in geometry.polygons for p in polygon[0]]
     array = np.array(positions, dtype=np.float64)

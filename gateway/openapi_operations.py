@@ -140,7 +140,7 @@ def _describe_parameter(parameter: dict[str, Any]) -> None:
 def _body(body: Body, present: dict[str, Any] | None) -> dict[str, Any]:
     content = present["content"] if present else {}
     media_types = body.media_types or tuple(content) or ("application/json",)
-    examples = {"example": {"value": body.example}}
+    examples: dict[str, Any] = {"example": {"value": body.example}}
     if body.example is None:
         examples = next(iter(content.values()))["examples"]
     media = {"schema": body.schema, "examples": examples}

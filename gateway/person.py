@@ -149,7 +149,7 @@ def _targets(documents: list[dict[str, Any]], now: int) -> tuple[Target, ...]:
     targets: dict[tuple[str, str], Target] = {}
     for index, document in enumerate(documents):
         try:
-            target = validate_target(document.get("provider"), document)
+            target = validate_target(str(document.get("provider", "")), document)
         except InvalidTarget as error:
             raise InvalidDocument(f"/targets/{index}{error.pointer}", error.detail) from None
         registered_at = min(target.registered_at or now, now)

@@ -38,7 +38,7 @@ class Tally(NamedTuple):
 def tallies_of(verdicts: NDArray[np.uint8], post: NDArray[np.int64], posts: int) -> list[Tally]:
     """The tally of each request: verdict codes and request positions are per ping."""
     counts = np.bincount(post * 4 + verdicts, minlength=posts * 4).reshape(posts, 4)
-    return [Tally(*row) for row in counts.tolist()]
+    return [Tally(a, d, late, held) for a, d, late, held in counts.tolist()]
 
 
 def with_refusals(
@@ -72,7 +72,8 @@ def count_pings(tallies: Sequence[Tally]) -> None:
 def tally_of(verdicts: Sequence[Verdict]) -> Tally:
     """The tally of one request."""
     found = Counter(verdicts)
-    return Tally(*(found[verdict] for verdict in CODES))
+    accepted, duplicates, late, held = (found[verdict] for verdict in CODES)
+    return Tally(accepted, duplicates, late, held)
 
 
 def count_effects(committed: Sequence[Decided], refused: Mapping[str, Result]) -> bool:

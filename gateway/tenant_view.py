@@ -5,7 +5,7 @@ rules of a zone are made when first asked for, and anew after a trigger or the z
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 
@@ -57,6 +57,13 @@ class ZoneRules(Mapping[int, ZoneRule]):
         if rule is None:
             rule = self._made[key] = self._make(self._infos[key])
         return rule
+
+    def get(self, key: int, default: Any = None) -> Any:
+        """The rule, or the default; asked for every zone of every ping, so without detours."""
+        rule = self._made.get(key)
+        if rule is not None:
+            return rule
+        return self[key] if key in self._infos else default
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._infos)

@@ -97,13 +97,14 @@ class Sending:
                 del self._gates[name]
 
     async def _send(self, name: str, gate: Gate[Work], work: Work) -> None:
-        outcome: Outcome | None = None
         started_at = self._clock()
         was_closed = gate.breaker.is_closed
         try:
             outcome = await self._ask(work)
-        finally:
-            gate.leave(work.claimed.lane, outcome, self._clock())
+        except BaseException:
+            gate.leave(work.claimed.lane, None, self._clock())
+            raise
+        gate.leave(work.claimed.lane, outcome, self._clock())
         now = self._clock()
         self._observer.sent(work.ready, outcome, now - started_at)
         if was_closed and not gate.breaker.is_closed:

@@ -150,13 +150,15 @@ def check_enabled(case: Case) -> Finding:
 def check_started(case: Case) -> Finding:
     """Its validity has begun."""
     start_at = case.trigger.schedule.start_at
-    return start_at is None or case.now >= start_at, f"starts {when(start_at)}"
+    detail = "has no start" if start_at is None else f"starts {when(start_at)}"
+    return start_at is None or case.now >= start_at, detail
 
 
 def check_ended(case: Case) -> Finding:
     """Its validity has not ended."""
     end_at = case.trigger.schedule.end_at
-    return end_at is None or case.now <= end_at, f"ends {when(end_at)}"
+    detail = "has no end" if end_at is None else f"ends {when(end_at)}"
+    return end_at is None or case.now <= end_at, detail
 
 
 def check_mock(case: Case) -> Finding:

@@ -50,7 +50,13 @@ class Pings(NamedTuple):
 
     def only(self, which: NDArray[Any]) -> "Pings":
         """Some of the pings, in order."""
-        return Pings(*(column[which] for column in self))
+        return Pings(
+            self.device[which],
+            self.at[which],
+            self.lat[which],
+            self.lon[which],
+            self.fingerprint[which],
+        )
 
 
 class Judged(NamedTuple):

@@ -109,6 +109,7 @@ class RedisStore:
         self._retention = retention or Retention()
         self._replicas = replicas
         self._replica_timeout_ms = replica_timeout_ms
+        self._has_waitaof: bool | None = None
         self._history_cap = history_cap
         self._commit = client.register_script(script_source("commit"))
         self._due = client.register_script(script_source("due"))
@@ -148,8 +149,6 @@ class RedisStore:
             replies = await self._guarded(asyncio.gather(*scripts))
         else:
             replies = await self._guarded(self._run_all(self._client, calls))
-        if self._replicas:
-            await self._await_replicas()
         return [_committed(reply) for reply in replies]
 
     async def due(
@@ -194,12 +193,18 @@ class RedisStore:
     async def _run_all(self, client: Redis, calls: Sequence["_CommitCall"]) -> list[Any]:
         sha = self._commit.sha
         commands = [(b"EVALSHA", sha, len(c.keys), *c.keys, *c.args) for c in calls]
+        if self._replicas:
+            # On the connection of the writes, for these alone are waited for.
+            commands.append(await self._wait_command(client))
         try:
-            return await self._exchange(client, commands)
+            replies = await self._exchange(client, commands)
         except exceptions.NoScriptError:
             # Redis was restarted; it knew none of the calls, so none of them happened.
             await client.script_load(self._commit.script)
-            return await self._exchange(client, commands)
+            replies = await self._exchange(client, commands)
+        if self._replicas:
+            self._check_replicas(replies.pop())
+        return replies
 
     async def _exchange(self, client: Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The replies to these commands, sent together.
@@ -223,16 +228,17 @@ class RedisStore:
                 raise reply
         return replies
 
-    async def _await_replicas(self) -> None:
-        try:
-            reached = await self._client.execute_command(
-                "WAITAOF", 1, self._replicas, self._replica_timeout_ms
-            )
-            local, replicas = reached
-        except exceptions.ResponseError:
-            local, replicas = 1, await self._client.wait(self._replicas, self._replica_timeout_ms)
-        except exceptions.RedisError as error:
-            raise StoreUnavailableError(str(error)) from error
+    async def _wait_command(self, client: Any) -> tuple[Any, ...]:
+        """WAITAOF where the server has it (7.2), else WAIT."""
+        if self._has_waitaof is None:
+            version = str((await client.info("server"))["redis_version"]).split(".")
+            self._has_waitaof = (int(version[0]), int(version[1])) >= (7, 2)
+        local = (1,) if self._has_waitaof else ()
+        name = b"WAITAOF" if self._has_waitaof else b"WAIT"
+        return (name, *local, self._replicas, self._replica_timeout_ms)
+
+    def _check_replicas(self, reply: Any) -> None:
+        local, replicas = reply if isinstance(reply, list) else (1, reply)
         if local < 1 or replicas < self._replicas:
             raise StoreUnavailableError(
                 f"{replicas} of {self._replicas} replicas confirmed the write in "

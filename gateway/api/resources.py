@@ -145,6 +145,7 @@ async def patch_one(request: Call, resource: Resource, document_id: str) -> Resp
     """Merge a patch into one document; without If-Match, again with what another writer left."""
     registry, tenant = services_of(request).registry, caller_of(request).tenant
     changes = without_read_only(await object_body(request))
+    stored = None
     for _ in range(PATCH_ROUNDS):
         stored = await registry.get(tenant, resource.kind, document_id)
         if stored is None:

@@ -18,9 +18,10 @@ from gateway.api.resources import (
     services_of,
     write_one,
 )
-from gateway.history import Span
+from gateway.history import Entries, Span
 from gateway.kinds import tenant as kind
 from gateway.paging import check_limit, decode_cursor, link_header, page
+from gateway.registry import Kind
 from gateway.times import parse_instant, rfc3339
 from triggers.model import Decision, Event
 
@@ -33,7 +34,7 @@ EXAMPLE: dict[str, Any] = {
     "coarse_location": False,
 }
 DAY_MS = 86_400_000
-COUNTED = ("geofences", "beacons", "receivers", "triggers", "credentials")
+COUNTED: tuple[Kind, ...] = ("geofences", "beacons", "receivers", "triggers", "credentials")
 
 
 def _parse(_: Call, __: str, document: dict[str, Any]) -> dict[str, Any]:
@@ -105,8 +106,12 @@ async def get_stats(request: Call, since: FromQuery[str | None] = None) -> Respo
             by_result = results.setdefault(one.trigger_id, {})
             by_result[one.result.value] = by_result.get(one.result.value, 0) + 1
 
-    events = await services.history.page(tenant, "events", count_event, span=span, limit=1)
-    decisions = await services.history.page(tenant, "decisions", count_decision, span=span, limit=1)
+    events: Entries[None] = await services.history.page(
+        tenant, "events", count_event, span=span, limit=1
+    )
+    decisions: Entries[None] = await services.history.page(
+        tenant, "decisions", count_decision, span=span, limit=1
+    )
     body = {
         "since": rfc3339(start),
         "is_complete": events.after is None and decisions.after is None,

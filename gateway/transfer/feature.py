@@ -1,6 +1,8 @@
 """What a reader gives for each entry of a file."""
 
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 
 class UnreadableFile(ValueError):
@@ -19,7 +21,7 @@ def number(text: str) -> int | float:
         return float(text)
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True):
     """One entry: a GeoJSON Feature as posted, or why it is none. ``index`` counts from 0."""
 
     index: int

@@ -73,7 +73,8 @@ class JsonReader:
     def _step(self) -> Entry | None:
         char = self._text[self._at]
         if self._inside == "":
-            return self._begin(char)
+            self._begin(char)
+            return None
         if char == ",":
             self._at += 1
             return None

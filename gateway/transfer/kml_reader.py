@@ -22,7 +22,7 @@ class KmlReader:
     """Feed pieces, get entries."""
 
     def __init__(self) -> None:
-        self._parser = XMLPullParser(["start", "end"])
+        self._parser: Any = XMLPullParser(["start", "end"])  # its events are an untyped union
         self._open: list[Element] = []
         self._index = 0
         self._tail = b""

@@ -82,7 +82,8 @@ def _placemark(feature: dict[str, Any]) -> str:
 
 
 def _shape(geometry: dict[str, Any]) -> str:
-    kind, coordinates = geometry["type"], geometry.get("coordinates")
+    kind: str = geometry["type"]
+    coordinates: Any = geometry.get("coordinates")
     if kind == "Point":
         return f"<Point>{_positions([coordinates])}</Point>"
     if kind == "LineString":

@@ -1,7 +1,6 @@
 """Serving the sandbox: HTTP/2 and HTTP/1.1 over TLS, one worker so that its lists are complete."""
 
 import socket
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,9 @@ def serve(port: int, data_dir: Path, host: str = "127.0.0.1", relay_port: int = 
     files = ensure_certificates(data_dir)
     for wanted in (port, relay_port):
         _check_free(host, wanted)
-    load: Callable[..., Any] = partial(create_application, port, relay_port, host, files)
+    load: Any = partial(  # its type in granian is a union that no checker follows
+        create_application, port, relay_port, host, files
+    )
     MPServer(
         "senders.sandbox.app",
         address=host,

@@ -167,7 +167,8 @@ def _read_vapid(header: str) -> tuple[dict[str, Any], str]:
     found = _VAPID.match(header)
     if found is None:
         raise RefusedError(401, 109, "authorization must be: vapid t=<token>, k=<public key>")
-    parts = dict(part.strip().partition("=")[::2] for part in found[1].split(","))
+    pairs = [part.strip().partition("=") for part in str(found[1]).split(",")]
+    parts: dict[str, str] = {name: value for name, _, value in pairs}
     try:
         point = decode_base64url(parts.get("k", ""))
         key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)

@@ -16,6 +16,7 @@ from triggers.store import (
     QuietCommit,
     ShardCommit,
     Store,
+    StoreUnavailableError,
     Told,
 )
 
@@ -236,6 +237,20 @@ def test_a_restarted_redis_is_taught_the_script_again(clean_redis_url: str) -> N
         await client.script_flush()
         await commit(store, 0, NONE, [device("a", b"1", b"2")], NOW)
         assert [b"2"] == await read(store, 0, [b"acme/a"])
+        await client.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_commit_waits_for_its_replicas(clean_redis_url: str) -> None:
+    """Without enough replicas nothing is acknowledged, though the primary has it."""
+
+    async def main() -> None:
+        client = Redis.from_url(clean_redis_url)
+        alone = RedisStore(client, replicas=1, replica_timeout_ms=100)
+        with pytest.raises(StoreUnavailableError, match="0 of 1"):
+            await commit(alone, 0, NONE, [device("a", None, b"1")], NOW)
+        assert [b"1"] == await read(alone, 0, [b"acme/a"])
         await client.aclose()
 
     asyncio.run(main())
