@@ -10,7 +10,8 @@ COPY triggers triggers
 COPY senders senders
 COPY fixtures fixtures
 RUN pip install --no-cache-dir --require-hashes --only-binary :all: --no-binary http-ece -r requirements.lock \
- && pip install --no-cache-dir --no-deps --no-build-isolation .
+ && pip install --no-cache-dir --no-deps --no-build-isolation . \
+ && cd / && python -m gateway.console_setup
 
 USER gateway
 ENV GATEWAY_DATA_DIR=/data GATEWAY_HOST=0.0.0.0 PYTHONUNBUFFERED=1

@@ -5,7 +5,8 @@ import { chart } from "./chart.js";
 import { badge, clock, field, fill, h, select, tell, toast } from "./dom.js";
 
 const MEDIA = /** @type {Record<string, string>} */ ({ csv: "text/csv", gpx: "application/gpx+xml", geojson: "application/geo+json", ndjson: "application/x-ndjson", json: "application/json" });
-const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 
 /**
  * @param {() => any} draft the trigger as it stands in the editor
@@ -66,6 +67,15 @@ export function backtestPanel(draft, isStored, signal) {
     h("p", { class: "note" }, `The same engine, nothing is sent. The recording is played with the trigger as it stands here${isStored ? ", a file with the saved one." : "."}`), result);
 }
 
+/** Every hour from the first to the last with pushes, and one on either side. @param {any[]} given @param {AbortSignal} signal */
+function hours(given, signal) {
+  const known = new Map(given.map((one) => [Date.parse(one.at), one]));
+  const [first, last] = [Math.min(...known.keys()) - HOUR_MS, Math.max(...known.keys()) + HOUR_MS];
+  const all = Array.from({ length: (last - first) / HOUR_MS + 1 }, (_, i) => first + i * HOUR_MS);
+  const count = (/** @type {string} */ name) => all.map((at) => known.get(at)?.[name] ?? 0);
+  return chart(all.map((at) => at / 1000), { pushes: count("pushes"), people: count("people") }, "Pushes by hour", signal);
+}
+
 /** @param {any} report @param {AbortSignal} signal */
 function show(report, signal) {
   const reasons = Object.entries(report.reasons).sort((a, b) => Number(b[1]) - Number(a[1]));
@@ -75,8 +85,7 @@ function show(report, signal) {
       `, of ${report.occasions.toLocaleString()} occasions in ${traffic.pings.toLocaleString()} positions of ${traffic.devices.toLocaleString()} devices.`),
     report.stopped ? h("p", { class: "wrong" }, `Ended early: ${report.stopped}`) : null,
     reasons.length ? h("div", { class: "row" }, reasons.map(([name, count]) => h("span", {}, badge(name), ` ${count}`))) : null,
-    report.hours.length ? chart(report.hours.map((/** @type {any} */ one) => Date.parse(one.at) / 1000),
-      { pushes: report.hours.map((/** @type {any} */ one) => one.pushes), people: report.hours.map((/** @type {any} */ one) => one.people) }, "Pushes by hour", signal) : null,
+    report.hours.length ? hours(report.hours, signal) : null,
     report.pushes_per_person.length ? h("p", { class: "note" }, report.pushes_per_person.map((/** @type {any} */ one) => `${one.people} people got ${one.pushes}`).join(", ")) : null,
     report.examples.length ? h("details", {}, h("summary", {}, "Examples"), h("ul", { class: "plain items" }, report.examples.map((/** @type {any} */ one) =>
       h("li", {}, h("time", {}, clock(one.at)), badge(one.result), h("span", { class: "what" }, [one.device_id, one.zone_id, one.detail].filter(Boolean).join(" · ")))))) : null);

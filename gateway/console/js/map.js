@@ -53,7 +53,7 @@ function style() {
         paint: { "line-color": dark ? "#f2c14e" : "#b36b00", "line-width": 2, "line-opacity": 0.55 } },
       { id: "devices", type: "circle", source: "devices",
         paint: { "circle-radius": 5, "circle-color": dark ? "#f2c14e" : "#d97706", "circle-stroke-color": dark ? "#10141b" : "#fff", "circle-stroke-width": 1.5 } },
-      { id: "names", type: "symbol", source: "fences", minzoom: 15,
+      { id: "names", type: "symbol", source: "fences", minzoom: 14.5,
         layout: { "text-field": ["get", "name"], "text-size": 12, "text-max-width": 9 },
         paint: { "text-color": dark ? "#dbe5f7" : "#1c3260", "text-halo-color": dark ? "#10141b" : "#fff", "text-halo-width": 1.4 } },
     ],

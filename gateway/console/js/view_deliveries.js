@@ -49,8 +49,8 @@ function figures(stats, steps, dead) {
   const sent = decisions.reduce((all, one) => all + (one.sent ?? 0), 0);
   const opened = steps.filter((one) => one.state === "opened").length;
   const shown = { Events: sum(stats.events), Decisions: decisions.reduce((all, one) => all + sum(one), 0), Sent: sent, Opened: opened, "Dead letters": dead?.total ?? 0, Devices: stats.devices, Geofences: stats.documents.geofences };
-  return h("div", { class: "figures" }, Object.entries(shown).map(([name, value]) => h("div", { class: "figure" }, h("small", {}, name), h("b", {}, value.toLocaleString()))),
-    stats.is_complete ? null : h("p", { class: "note" }, "Older history of this time is no longer kept, so these are least numbers."));
+  return h("div", {}, h("div", { class: "figures" }, Object.entries(shown).map(([name, value]) => h("div", { class: "figure" }, h("small", {}, name), h("b", {}, value.toLocaleString())))),
+    stats.is_complete ? null : h("p", { class: "note" }, "More happened in this time than is counted here."));
 }
 
 /** @param {{items: any[], isMore: boolean}} steps @param {string} since @param {AbortSignal} signal */

@@ -30,7 +30,7 @@ export async function view(place, signal) {
       h("button", { onclick: () => forget().catch(tell) }, "Start over"),
       h("a", { class: "button", href: `/explain?device=${id}` }, "Why"),
       h("button", { onclick: () => getItHere(id).catch(tell) }, "Get it on this browser")),
-    h("p", { class: "note" }, `The phone ${id} is a device of this tenant like any other: triggers really fire for it, it counts in the numbers, and what it is sent goes to its inbox alone. “Start over” erases it.`),
+    h("p", { class: "note" }, `The phone ${id} is a device of this tenant like any other: triggers really fire for it, it counts in the numbers, and what it is sent goes to its inbox (webhooks of a trigger are called, too). “Start over” erases it.`),
     h("h2", {}, "What the gateway says"), story);
   const hint = h("div", { class: "strip" }, "Each move is a ping; so is a click on the map.");
   place.append(h("div", { class: "split" }, h("div", { class: "map" }, canvas, hint), side));
