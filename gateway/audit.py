@@ -34,7 +34,7 @@ class Audit:
     async def record(self, tenant: str, entry: Entry) -> None:
         """Append an entry."""
         await self._client.xadd(
-            _key(tenant), {"a": msgspec.json.encode(entry)}, maxlen=CAP, approximate=True
+            audit_key(tenant), {"a": msgspec.json.encode(entry)}, maxlen=CAP, approximate=True
         )
 
     async def page(
@@ -42,14 +42,15 @@ class Audit:
     ) -> tuple[list[Entry], str | None]:
         """Entries, newest first, older than ``before``; and where the next page starts."""
         newest = f"({before}" if before else "+"
-        found = await self._client.xrevrange(_key(tenant), newest, "-", count=limit + 1)
+        found = await self._client.xrevrange(audit_key(tenant), newest, "-", count=limit + 1)
         entries = [msgspec.json.decode(fields[b"a"], type=Entry) for _, fields in found[:limit]]
         return entries, found[limit - 1][0].decode() if len(found) > limit else None
 
     async def forget(self, tenant: str) -> None:
         """Delete a tenant's log."""
-        await self._client.delete(_key(tenant))
+        await self._client.delete(audit_key(tenant))
 
 
-def _key(tenant: str) -> str:
+def audit_key(tenant: str) -> str:
+    """The stream of a tenant's log."""
     return f"{CONFIG_TAG}:audit:{tenant}"

@@ -197,12 +197,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     # Dispatch
     dispatch_concurrency: Annotated[
-        int, _about("Pushes in flight in one process.", "pushes", ge=1, le=10_000)
-    ] = 256
+        int, _about("Pushes that one process holds at once.", "pushes", ge=4, le=100_000)
+    ] = 4096
     dispatch_claim_s: Annotated[
         int,
-        _about("After this long a crashed process's pushes are claimed by another.", "s", ge=5),
-    ] = 60
+        _about("After this long a crashed process's pushes are claimed by another.", "s", ge=35),
+    ] = 35
 
     # Retention
     events_retention_s: Annotated[int, _about("How long events are kept.", "s", ge=60)] = (

@@ -27,7 +27,7 @@ from gateway.registry import Registry
 from gateway.sender_pool import SenderPool
 from gateway.sharding import shard_tag
 from senders.dead_letters import DeadLetters
-from senders.dispatch import Dispatcher, wall_clock
+from senders.dispatch import Dispatcher, Limits, wall_clock
 from senders.model import Outcome
 from senders.outbox import Outbox
 from senders.pushes import Observer, Ready
@@ -149,9 +149,16 @@ def compose_dispatching(
         clock=wall_clock,
     )
     tags = [shard_tag(shard) for shard in range(shard_count)]
-    outbox = Outbox(redis, tags, _consumer())
+    outbox = Outbox(
+        redis,
+        tags,
+        _consumer(),
+        takeover_ms=settings.dispatch_claim_s * 1000,
+        dead_letters_max=settings.dead_letters_max,
+    )
+    limits = Limits(most_in_flight=settings.dispatch_concurrency)
     return Dispatching(
-        Dispatcher(outbox, delivery, observer=Watch()),
+        Dispatcher(outbox, delivery, limits=limits, observer=Watch()),
         outbox,
         DeadLetters(redis, tags),
         senders,

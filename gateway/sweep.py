@@ -10,6 +10,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from gateway.audit import audit_key
 from gateway.catalog import Catalog
 from gateway.config import Settings
 from gateway.log import get_logger
@@ -74,6 +75,8 @@ class Sweeper:
         pipe = self._client.pipeline(transaction=False)
         for key, retention_s in self._streams(tenant):
             pipe.xtrim(key, minid=max(now - retention_s * 1000, 0), approximate=True)
+        oldest_at = now - self._settings.audit_retention_s * 1000
+        pipe.xtrim(audit_key(tenant), minid=max(oldest_at, 0), approximate=True)
         await pipe.execute()
 
     def _streams(self, tenant: str) -> Iterator[tuple[str, int]]:

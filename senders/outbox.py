@@ -25,7 +25,16 @@ from redis.asyncio.cluster import RedisCluster
 from redis.typing import StreamIdT
 
 from senders.model import Lane
-from senders.settlement import GROUP, Claimed, Delay, Keys, Operations, Requeue, Settlement
+from senders.settlement import (
+    DEAD_LETTERS_PER_TENANT,
+    GROUP,
+    Claimed,
+    Delay,
+    Keys,
+    Operations,
+    Requeue,
+    Settlement,
+)
 from senders.turns import Stream, Turns
 
 TAKEOVER_MS = 35_000  # a sender's timeout (30 s) and 5 s
@@ -61,6 +70,7 @@ class Outbox:
         shard_tags: the key tag of each shard, e.g. ``{s:00}``.
         consumer: a name that no other living process has; best the same after a restart.
         takeover_ms: how long an entry must lie untouched before another consumer takes it.
+        dead_letters_max: how many dead letters a shard keeps of a tenant, about.
     """
 
     def __init__(
@@ -69,8 +79,10 @@ class Outbox:
         shard_tags: Sequence[str],
         consumer: str,
         takeover_ms: int = TAKEOVER_MS,
+        dead_letters_max: int = DEAD_LETTERS_PER_TENANT,
     ) -> None:
         self.takeover_ms = takeover_ms
+        self._dead_letters_max = dead_letters_max
         self.keys = [Keys(tag) for tag in shard_tags]
         self._client = client
         self._consumer = consumer
@@ -156,7 +168,7 @@ class Outbox:
         for settlement in batch:
             shard = settlement.claimed.shard
             if shard not in by_shard:
-                by_shard[shard] = Operations(self.keys[shard])
+                by_shard[shard] = Operations(self.keys[shard], self._dead_letters_max)
             by_shard[shard].add(settlement)
         counts = await asyncio.gather(
             *(self._run("settle", ops.keys, ops.arguments()) for ops in by_shard.values())

@@ -78,8 +78,9 @@ Settlement = Done | Delay | Requeue | Bury
 class Operations:
     """Collects the settlements of one shard into one call of the settle script."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, dead_letters_max: int = DEAD_LETTERS_PER_TENANT) -> None:
         self._names = keys
+        self._dead_letters_max = dead_letters_max
         self._streams: dict[str, int] = {}
         self._done: dict[int, list[bytes]] = defaultdict(list)
         self._args: list[Any] = [GROUP]
@@ -110,7 +111,7 @@ class Operations:
                 self._args += [len(payloads), *payloads]
             case Bury(_, reason):
                 grave = self._number(self._names.dead(claimed.tenant))
-                self._args += ["bury", stream, claimed.entry_id, grave, DEAD_LETTERS_PER_TENANT]
+                self._args += ["bury", stream, claimed.entry_id, grave, self._dead_letters_max]
                 self._args += [claimed.lane, reason, claimed.payload]
 
     def _number(self, key: str) -> int:

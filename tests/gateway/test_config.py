@@ -152,3 +152,11 @@ def test_every_setting_says_what_it_is() -> None:
 def test_base_url(settings: Settings, expected: str) -> None:
     """Links in answers work for the caller."""
     assert expected == settings.base_url
+
+
+def test_every_setting_does_something() -> None:
+    """A setting that nothing reads would be a promise that nobody keeps."""
+    package = Path(__file__).parents[2] / "gateway"
+    code = "".join(path.read_text("utf-8") for path in package.rglob("*.py"))
+    unread = {one.name for one in describe_settings() if f".{one.name}" not in code}
+    assert set() == unread

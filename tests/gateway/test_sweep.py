@@ -4,6 +4,7 @@ import asyncio
 
 from redis.asyncio import Redis
 
+from gateway.audit import audit_key
 from gateway.catalog import Catalog
 from gateway.config import Settings
 from gateway.registry import Registry
@@ -34,10 +35,14 @@ def test_devices_and_history_past_their_age_are_forgotten(clean_redis_url: str) 
                 await client.xadd(
                     "{s:01}:events:acme", {"e": b"{}"}, id=f"{NOW - age_days * DAY_MS}-{n}"
                 )
+                await client.xadd(
+                    audit_key("acme"), {"a": b"{}"}, id=f"{NOW - age_days * DAY_MS}-{n}"
+                )
         sweeper = Sweeper(client, Settings(), registry, Catalog(registry), 4)
         assert 1 == await sweeper.sweep(NOW)
         assert [b"acme/young"] == await client.hkeys("{s:00}:state")
         assert 200 == await client.xlen("{s:01}:events:acme")
+        assert 200 == await client.xlen(audit_key("acme"))
         assert (True, False) == (await sweeper.sweep_in_turn(NOW), await sweeper.sweep_in_turn(NOW))
         await client.aclose()
 
