@@ -232,6 +232,8 @@ def test_make_a_trigger_and_drag_a_phone_in(page: Any, town: Any) -> None:
     page.wait(
         "[...document.querySelectorAll('.check-list li')].some(e => /consent/.test(e.innerText))"
     )
+    page.press("Show the push")
+    page.wait("document.querySelector('.decision .phone.ios .push')?.innerText.includes('Kim')")
     page.press("Numbers")
     page.wait_text("From event to answer")
     town.client.delete("/v1/triggers/coffee")
@@ -261,6 +263,21 @@ def test_pause_and_resume(page: Any, town: Any) -> None:
     assert town.client.get("/v1/triggers/welcome").json()["enabled"] is False
     page.press("Resume")
     page.wait("fetch('/v1/triggers/welcome').then(a => a.json()).then(t => t.enabled !== false)")
+
+
+def test_backtest_a_file(page: Any, town: Any, tmp_path: Path) -> None:
+    """A track tells how many pushes the trigger would have sent, and nothing is sent."""
+    rows = [f"{LAT + 0.01 - 0.001 * i:.6f},{LON},{1_796_000_000 + 20 * i},5" for i in range(21)]
+    file = tmp_path / "walk.csv"
+    file.write_text("lat,lon,recorded_at,accuracy_m\n" + "\n".join(rows) + "\n")
+    page.sign_in(town.key)
+    page.open("/triggers?id=welcome")
+    page.wait_text("What would it have done?")
+    root = page.call("DOM.getDocument")["root"]["nodeId"]
+    node = page.call("DOM.querySelector", nodeId=root, selector="input[type=file]")["nodeId"]
+    page.call("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
+    page.wait_text("occasions")
+    assert "1 pushes to 1 people" in page.text()
 
 
 def test_hostile_texts_stay_texts(page: Any, town: Any) -> None:

@@ -1,9 +1,10 @@
 /** Why: what happened to a device or a user, each decision with its checks, each push to its end. */
 
-import { get, list } from "./api.js";
+import { call, get, list } from "./api.js";
 import { go } from "./app.js";
-import { badge, clock, empty, field, fill, h, time, toast } from "./dom.js";
+import { badge, clock, empty, field, fill, h, tell, time, toast } from "./dom.js";
 import { openMap, maplibre } from "./map.js";
+import { drawPhones } from "./phone.js";
 import { boxOf, drawn } from "./shapes.js";
 
 const NAMES = ["device", "user", "trigger", "zone", "since"];
@@ -93,7 +94,20 @@ function decision(one, steps, isFirst) {
     h("p", {}, one.summary),
     h("details", { open: isFirst }, h("summary", {}, `${checks.length} checks on ${one.event_kind ?? "the event"} ${one.zone_id ?? ""}`), h("ul", { class: "plain check-list" }, checks)),
     own.length ? h("ul", { class: "plain items" }, own.map((step) => h("li", {}, time(step.at), badge(step.state),
-      h("span", { class: "what" }, [step.channel, step.provider, step.attempt > 1 && `attempt ${step.attempt}`, step.reason, step.due_at && `again at ${clock(step.due_at)}`].filter(Boolean).join(" · "))))) : null);
+      h("span", { class: "what" }, [step.channel, step.provider, step.attempt > 1 && `attempt ${step.attempt}`, step.reason, step.due_at && `again at ${clock(step.due_at)}`].filter(Boolean).join(" · "))))) : null,
+    one.result === "sent" ? looks(one, own[0]?.variant ?? 0) : null);
+}
+
+/** A button that draws the push of a decision, rendered for its device and place. @param {any} one @param {number} variant */
+function looks(one, variant) {
+  const phones = h("div", { class: "phones" });
+  const draw = async () => {
+    const trigger = await get(`/v1/triggers/${encodeURIComponent(one.trigger_id)}`);
+    const { message } = trigger.variants[variant] ?? trigger.variants[0];
+    const zone = one.zone_id ? { zone: { id: one.zone_id } } : {};
+    drawPhones(phones, message, await call("POST", "/v1/messages/preview", { message, class: trigger.class ?? "marketing", device_id: one.device_id, ...zone }));
+  };
+  return h("div", {}, h("button", { onclick: () => draw().catch(tell), title: "Rendered now, from the trigger as it stands" }, "Show the push"), phones);
 }
 
 /** @param {HTMLElement} canvas @param {any[]} events newest first @param {AbortSignal} signal */
