@@ -28,7 +28,7 @@ from senders.settler import Settler
 T = TypeVar("T")
 
 PAUSE_AFTER_FAILURE_S = 0.5
-DUE_POLL_S = 0.1
+DUE_POLL_S = 0.25
 OWN_ENTRIES = 100_000
 
 
@@ -39,7 +39,7 @@ class Limits(NamedTuple):
     marketing_share: float = 0.75  # of them, at most, in the marketing lane
     batch: int = 256  # entries claimed and prepared at once
     most_deliveries: int = 5  # an entry that outlived so many processes is poison
-    poll_s: float = 0.02
+    poll_s: float = 0.1  # for what other processes add; own additions wake at once
     drain_s: float = 10.0
     send: SendLimits = SendLimits()
 

@@ -198,6 +198,8 @@ def test_timers_are_claimed_once_until_the_lease_ends(on_store) -> None:
             [device("a", None, b"1", due_at=NOW - 5), device("b", None, b"2", due_at=NOW + 5)],
             NOW,
         )
+        if isinstance(store, RedisStore):
+            assert [0] == await store.with_due([0, 1], NOW)
         assert [(b"acme/a", b"1", NOW - 5)] == await store.due(0, NOW, 10, 5000)
         assert [] == await store.due(0, NOW, 10, 5000)
         again = [(b"acme/b", b"2", NOW + 5), (b"acme/a", b"1", NOW + 5000)]
