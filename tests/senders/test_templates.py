@@ -124,11 +124,12 @@ def test_any_text_fills_or_is_refused(noise: str, piece: str) -> None:
         assert isinstance(_outcome(source, VALUES), str | None)
 
 
-_NAMES = st.sampled_from(["a", "b", "c", "d.a", "d.b", "d.x.y"])
+_NAMES = st.sampled_from(["a", "b", "c", "d.a", "d.b", "d.x.y", "d.size", "d.a.last"])
 _PIECES = st.one_of(
     st.text("xy {}'|", max_size=5),
     _NAMES.map(lambda name: "{{ " + name + " }}"),
     _NAMES.map(lambda name: "{{" + name + " | default: 'z' }}"),
+    _NAMES.map(lambda name: "{{ " + name + r" | default: 'y\n' }}"),
 )
 _VALUES = st.one_of(
     st.text(max_size=3), st.integers(), st.none(), st.booleans(), st.floats(-9, 9), st.just([1])
@@ -142,17 +143,18 @@ _VALUES = st.one_of(
         {},
         optional={"a": _VALUES, "b": _VALUES, "d": st.dictionaries(st.sampled_from("ab"), _VALUES)},
     ),
+    st.booleans(),
 )
-def test_plain_look_ups_are_liquid(source: str, values: dict[str, Any]) -> None:
+def test_plain_look_ups_are_liquid(source: str, values: dict[str, Any], strict: bool) -> None:
     """The short way for plain look-ups gives what Liquid gives."""
     long_way = source + " {% if false %}{% endif %}"  # more than look-ups: goes through Liquid
-    assert _outcome(long_way, values) == _outcome(source + " ", values)
+    assert _outcome(long_way, values, strict) == _outcome(source + " ", values, strict)
 
 
-def _outcome(source: str, values: dict[str, Any]) -> str | None:
+def _outcome(source: str, values: dict[str, Any], strict: bool = False) -> str | None:
     try:
         # Liquid's output buffer turns carriage returns into line feeds
-        return fill(source, values).replace("\r\n", "\n").replace("\r", "\n")
+        return fill(source, values, strict=strict).replace("\r\n", "\n").replace("\r", "\n")
     except TemplateError:
         return None
 
