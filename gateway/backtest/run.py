@@ -121,8 +121,12 @@ class Backtest:
     async def _play(self, arrivals: AsyncIterator[Arrival]) -> str | None:
         """Take the arrivals block by block; why it was stopped, if it was."""
         block: list[Arrival] = []
+        passed_over = 0
         async for arrival in arrivals:
             if not is_sampled(arrival.ping.device_id, self._bounds.sample):
+                passed_over += 1
+                if passed_over % BLOCK == 0 and not await self._rest():
+                    return "time"
                 continue
             if self._traffic.pings + len(block) >= self._bounds.max_pings:
                 return "pings" if await self._take(block) else "time"
