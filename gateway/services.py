@@ -50,6 +50,7 @@ from senders.vault import Vault
 REDIS_START_WAIT_S = 30.0
 CANCEL_ROUNDS = 5
 CANCEL_WAIT_S = 2.0
+GC_THRESHOLD = (10_000, 20, 50)
 
 _log = get_logger(__name__)
 
@@ -173,6 +174,8 @@ async def build_services(settings: Settings) -> Services:
     # What is loaded now stays: the collector need not look at it again and again.
     gc.collect()
     gc.freeze()
+    # Pushes and pings in flight are thousands of young objects and hardly a cycle.
+    gc.set_threshold(*GC_THRESHOLD)
     return services
 
 

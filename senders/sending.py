@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from senders.conclude import Concluded, Work, bury, conclude, conclude_unsent, park
+from senders.deadlines import Deadlines
 from senders.flow import Gate
 from senders.model import Ambiguous, Outcome
 from senders.pushes import Observer, Pushes, Settled, Suppressed
@@ -49,6 +50,7 @@ class Sending:
         self._gates: dict[str, Gate[Work]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._sends: set[asyncio.Task[None]] = set()
+        self._deadlines = Deadlines(limits.timeout_s)
 
     def join(self, work: Work) -> None:
         """Queue at the gate of its credential. Call ``pump`` when the batch has joined."""
@@ -123,14 +125,18 @@ class Sending:
 
     async def _ask(self, work: Work) -> Outcome:
         sender, message, target = work.ready.sender, work.ready.message, work.ready.target
+        running = self._deadlines.start()
         try:
-            async with asyncio.timeout(self._limits.timeout_s):
-                return await sender.send(message, target)
-        except TimeoutError:
+            return await sender.send(message, target)
+        except asyncio.CancelledError:
+            if not self._deadlines.is_late(running):
+                raise
             return Ambiguous(f"no answer within {self._limits.timeout_s:g} s")
         except Exception as error:  # noqa: BLE001 - a sender's defect must not lose the push
             self._observer.failed("send", error)
             return Ambiguous(f"{type(error).__name__}: {error}")
+        finally:
+            self._deadlines.end(running)
 
     def _come_back(self, name: str, gate: Gate[Work], opens_at: int, now: int) -> None:
         if opens_at - now > self._limits.hold_ms:

@@ -9,6 +9,7 @@ once, the first signs. That an action token is used once is for the caller to ke
 import hmac
 from collections.abc import Sequence
 from functools import lru_cache
+from hashlib import sha256
 from typing import Literal
 
 import msgspec
@@ -78,10 +79,10 @@ def verify(kind: Kind, token: str, keys: Sequence[bytes], *, now: int) -> tuple[
 
 
 def _mac(kind: Kind, data: bytes, key: bytes) -> bytes:
-    return hmac.digest(_purpose(kind, key), data, "sha256")[:MAC_BYTES]
+    return hmac.digest(_purpose(kind, key), data, sha256)[:MAC_BYTES]
 
 
 @lru_cache(maxsize=64)
 def _purpose(kind: Kind, key: bytes) -> bytes:
     """The key of one kind of token."""
-    return hmac.digest(key, b"trigger-gateway " + kind.encode(), "sha256")
+    return hmac.digest(key, b"trigger-gateway " + kind.encode(), sha256)
