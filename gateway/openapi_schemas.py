@@ -95,6 +95,11 @@ def record(
     return {**schema, "required": list(always)} if always else schema
 
 
+def or_null(schema: Schema) -> Schema:
+    """The same, or null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
 def listed(item: Schema, **more: Schema) -> Schema:
     """A page of items."""
     return record({"items": {"type": "array", "items": item}, "next_cursor": TEXT_OR_NULL, **more})
@@ -111,7 +116,12 @@ def schemas() -> dict[str, Schema]:
     """Every schema of the document, by name."""
     made = _of_structs() | _written()
     for name in ("Device", "User"):
-        made[name] = _kept(made[name], {"last_seen_at": INSTANT} if name == "Device" else {})
+        made[name] = _kept(
+            made[name],
+            {"last_seen_at": {"type": ["string", "null"], "format": "date-time"}}
+            if name == "Device"
+            else {},
+        )
     for name, posted in (("Beacon", "BeaconPosted"), ("Receiver", "ReceiverPosted")):
         made[name] = _kept(made[posted], {})
     for name in ("DevicePosted", "UserPosted", "BeaconPosted", "ReceiverPosted"):
@@ -289,16 +299,18 @@ _EVENT: Mapping[str, Schema] = {
     "confidence": {"enum": ["low", "medium", "high"]},
 }
 _EVENT_MORE: Mapping[str, Schema] = {
-    "user_id": TEXT,
-    "zone": record({"type": {"enum": ["geofence", "beacon"]}, "id": TEXT}),
-    "visit_id": TEXT,
-    "reason": TEXT,
-    "dwell_s": COUNT,
-    "within_m": COUNT,
-    "evidence_age_s": COUNT,
-    "name": TEXT,
-    "properties": ANYTHING,
-    "position": record({"lat": NUMBER, "lon": NUMBER, "accuracy_m": {"type": ["number", "null"]}}),
+    "user_id": TEXT_OR_NULL,
+    "zone": or_null(record({"type": {"enum": ["geofence", "beacon"]}, "id": TEXT})),
+    "visit_id": TEXT_OR_NULL,
+    "reason": TEXT_OR_NULL,
+    "dwell_s": or_null(COUNT),
+    "within_m": or_null(COUNT),
+    "evidence_age_s": or_null(COUNT),
+    "name": TEXT_OR_NULL,
+    "properties": or_null(ANYTHING),
+    "position": or_null(
+        record({"lat": NUMBER, "lon": NUMBER, "accuracy_m": {"type": ["number", "null"]}})
+    ),
     "is_mock": YES_OR_NO,
 }
 _EXPLAINED: Mapping[str, Schema] = {

@@ -2,9 +2,11 @@
 
 ``off``: the ping is refused and leaves no trace. ``coarse``: its position is rounded to about a
 kilometre and its accuracy says so. Most tenants limit nobody: whether anybody is limited at all is
-asked once a second, so a withdrawal holds within that.
+asked once a second, so the first limit of an installation is known everywhere within that; whoever
+withdraws waits for it (``settle``), so that what is forgotten afterwards stays forgotten.
 """
 
+import asyncio
 import time
 from collections.abc import Sequence
 
@@ -16,6 +18,7 @@ from gateway.wire import Ping, Refusal
 COARSE_DIGITS = 2
 COARSE_ACCURACY_M = 1000.0
 ASK_EVERY_S = 1.0
+IN_FLIGHT_S = 0.05  # pings that were let in just before are committed by then
 
 
 class LocationConsent:
@@ -25,6 +28,13 @@ class LocationConsent:
         self._people = people
         self._asked_at = float("-inf")
         self._is_anybody_limited = False
+        self._known_at = float("inf")  # since when this process has known that somebody is
+
+    async def settle(self) -> None:
+        """Return when a limit that was stored just now holds in every process."""
+        now = time.monotonic()
+        self._know(now, is_anybody_limited=True)
+        await asyncio.sleep(max(IN_FLIGHT_S, self._known_at + ASK_EVERY_S - now))
 
     async def apply(
         self,
@@ -55,8 +65,15 @@ class LocationConsent:
         now = time.monotonic()
         if now - self._asked_at >= ASK_EVERY_S:
             self._asked_at = now  # before the answer is there: one request asks, not all of them
-            self._is_anybody_limited = await self._people.is_anybody_limited()
+            self._know(now, is_anybody_limited=await self._people.is_anybody_limited())
         return self._is_anybody_limited
+
+    def _know(self, now: float, *, is_anybody_limited: bool) -> None:
+        if not is_anybody_limited:
+            self._known_at = float("inf")
+        elif not self._is_anybody_limited:
+            self._known_at = now
+        self._is_anybody_limited = is_anybody_limited
 
 
 def _coarse(ping: Ping) -> Ping:

@@ -73,32 +73,45 @@ class Sweeper:
 
     async def _trim(self, tenant: str, now: int) -> None:
         pipe = self._client.pipeline(transaction=False)
+        # Whole nodes go faster; a promise about people's places is kept to the entry.
+        is_rough = self._catalog.view(tenant).rules.location_retention_s is None
         for key, retention_s in self._streams(tenant):
-            pipe.xtrim(key, minid=max(now - retention_s * 1000, 0), approximate=True)
+            pipe.xtrim(key, minid=max(now - retention_s * 1000, 0), approximate=is_rough)
         oldest_at = now - self._settings.audit_retention_s * 1000
         pipe.xtrim(audit_key(tenant), minid=max(oldest_at, 0), approximate=True)
         await pipe.execute()
 
     def _streams(self, tenant: str) -> Iterator[tuple[str, int]]:
         settings = self._settings
-        recording_s = self._catalog.view(tenant).rules.recording_retention_s
+        rules = self._catalog.view(tenant).rules
+        most_s = rules.location_retention_s
+        if most_s is None:
+            most_s = max(settings.events_retention_s, rules.recording_retention_s)
         for shard in range(self._shard_count):
             keys = ShardKeys(shard)
-            yield keys.events(tenant), settings.events_retention_s
+            yield keys.events(tenant), min(settings.events_retention_s, most_s)
             yield keys.decisions(tenant), settings.decisions_retention_s
             yield f"{shard_tag(shard)}:deliveries:{tenant}", settings.decisions_retention_s
-            yield keys.history(tenant), recording_s
+            yield keys.history(tenant), min(rules.recording_retention_s, most_s)
 
     async def _forget_unseen(self, shard: int, now: int) -> int:
         keys = ShardKeys(shard)
-        oldest_at = now - self._settings.device_retention_s * 1000
         cursor, forgotten = -1, 0
         while cursor != 0:
             cursor, found = await self._client.hscan(keys.state, max(cursor, 0), count=SCAN_COUNT)
             stale = [
-                part for pair in found.items() if seen_at(pair[1]) < oldest_at for part in pair
+                part
+                for field, record in found.items()
+                if seen_at(record) < now - self._kept_s(field) * 1000
+                for part in (field, record)
             ]
             if stale:
                 forgotten += await self._forget(keys=[keys.state, keys.timers], args=stale)
             await asyncio.sleep(PAUSE_S)
         return forgotten
+
+    def _kept_s(self, field: bytes) -> int:
+        """How long the state of a device is kept."""
+        own_s = self._catalog.view(field.partition(b"/")[0].decode()).rules.location_retention_s
+        kept_s = self._settings.device_retention_s
+        return kept_s if own_s is None else min(kept_s, own_s)

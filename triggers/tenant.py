@@ -28,6 +28,8 @@ class TenantRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     a person who never answered is not pushed to (one who refused never is). ``allow_mock``: mocked
     positions may fire. ``coarse_location``: events carry a position rounded to about a kilometre.
     ``recording``: raw pings are kept for backtests, for ``recording_retention_s``.
+    ``location_retention_s``: nothing that tells where somebody was is kept longer (state, events,
+    recordings); None: as long as the operator keeps it.
     ``owntracks_passphrase`` opens the encrypted messages of OwnTracks phones;
     ``owntracks_waypoints`` and ``transistor_geofences`` are how many near geofences phones with
     those apps are told to watch.
@@ -42,6 +44,7 @@ class TenantRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     coarse_location: bool = False
     recording: bool = False
     recording_retention_s: Seconds = 7 * 86_400
+    location_retention_s: Seconds | None = None
     owntracks_passphrase: Annotated[str, msgspec.Meta(max_length=32)] | None = None
     owntracks_waypoints: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
     transistor_geofences: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0

@@ -12,6 +12,7 @@ from gateway.api.openapi_parts import body_of
 from gateway.api.persons import Kind, answered, audited, change, find, list_people, write
 from gateway.api.resources import caller_of, services_of
 from gateway.document import Expected
+from gateway.last_seen import last_seen
 from gateway.people import People, Stored
 from gateway.person import Device, parse_device
 
@@ -53,8 +54,11 @@ async def put_device(request: Call, device_id: FromPath[str]) -> Response[bytes]
 
 @get("/v1/devices/{device_id:str}", operation_id="get_device", tags=TAGS, opt={"scope": "read"})
 async def get_device(request: Call, device_id: FromPath[str]) -> Response[bytes]:
-    """Read one."""
-    return answered(request, await find(request, DEVICES, device_id))
+    """Read one, with `last_seen_at`: the latest instant of which a ping or sighting told."""
+    stored = await find(request, DEVICES, device_id)
+    services, tenant = services_of(request), caller_of(request).tenant
+    seen = await last_seen(services.redis, services.people, tenant, [device_id])
+    return answered(request, stored, {"last_seen_at": seen.get(device_id)})
 
 
 @patch(

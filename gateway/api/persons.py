@@ -20,6 +20,7 @@ from gateway.audit import Entry
 from gateway.document import Expected, VersionConflict
 from gateway.etags import is_unchanged
 from gateway.kinds.fields import check_id
+from gateway.last_seen import last_seen
 from gateway.merge_patch import merge_patch
 from gateway.paging import check_limit, decode_cursor, link_header, page
 from gateway.people import Family, People, Stored
@@ -122,7 +123,12 @@ async def list_people(
     )
     headers = {"Cache-Control": "private, no-cache"}
     headers |= link_header(request.url.path, list(request.query_params.multi_items()), after)
-    return answer(page([shown(stored) for stored in found], after), headers=headers)
+    items = [shown(stored) for stored in found]
+    if kind.family == "devices":
+        client = services_of(request).redis
+        seen = await last_seen(client, people, tenant, [item["id"] for item in items])
+        items = [{**item, "last_seen_at": seen.get(item["id"])} for item in items]
+    return answer(page(items, after), headers=headers)
 
 
 async def audited(request: Call, action: str, family: str, person_id: str, version: int) -> None:
@@ -157,6 +163,7 @@ async def _follow(
 async def _forget_positions(request: Call, person: User) -> None:
     """Whoever withdraws the consent to be located is nowhere from now on."""
     services, tenant = services_of(request), caller_of(request).tenant
+    await services.engine.consent.settle()
     devices = (
         [person]
         if isinstance(person, Device)

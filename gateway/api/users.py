@@ -8,11 +8,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
 
 from gateway.api import consents
-from gateway.api.caller import Call, answer, expectation, not_found, now_ms, object_body
+from gateway.api.caller import NO_STORE, Call, answer, expectation, not_found, now_ms, object_body
 from gateway.api.openapi_parts import body_of
 from gateway.api.persons import Kind, answered, audited, change, find, list_people, write
 from gateway.api.resources import caller_of, services_of
 from gateway.document import Expected
+from gateway.export import Exporter
 from gateway.kinds.fields import InvalidDocument, check_id, convert
 from gateway.paging import page
 from gateway.people import People, Stored
@@ -157,7 +158,21 @@ async def list_consents(request: Call, user_id: FromPath[str]) -> Response[bytes
     return await consents.list_answers(request, USERS, user_id)
 
 
+@get("/v1/users/{user_id:str}/export", operation_id="export_user", tags=TAGS)
+async def export_user(request: Call, user_id: FromPath[str]) -> Response[bytes]:
+    """Everything that is kept about a user and the user's devices, as one document."""
+    services, tenant = services_of(request), caller_of(request).tenant
+    shards = services.installation.shard_count
+    exporter = Exporter(services.redis, services.people, services.consent_log, shards)
+    found = await exporter.user(tenant, user_id, now=now_ms())
+    if found is None:
+        raise not_found("user", user_id)
+    await audited(request, "export", "users", user_id, 0)
+    return answer(found, headers=NO_STORE)
+
+
 ROUTES: list[HTTPRouteHandler] = [
+    export_user,
     put_user,
     get_user,
     patch_user,

@@ -1,6 +1,7 @@
 """Devices and users over HTTP: records, consents with their log, merging, forgetting."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from gateway.forget import Eraser
 from gateway.idempotency import KeptAnswers
 from gateway.merge import Merger
 from gateway.people import People
+from gateway.privacy import LocationConsent
 
 SHARDS = 2
 FCM = {"provider": "fcm", "address": "c0ffee-token:APA91bF-0123456789_abcdefghij"}
@@ -24,6 +26,7 @@ def client(api_client: Callable[..., Any]) -> Any:
         people=lambda redis: People(redis, SHARDS),
         answers=lambda redis: KeptAnswers(redis, 60_000),
         consent_log=lambda redis: ConsentLog(redis, SHARDS),
+        engine=lambda redis: SimpleNamespace(consent=LocationConsent(People(redis, SHARDS))),
         eraser=lambda redis: Eraser(redis, People(redis, SHARDS), SHARDS),
         merger=lambda redis: Merger(
             redis, People(redis, SHARDS), ConsentLog(redis, SHARDS), SHARDS

@@ -340,7 +340,7 @@ def bad_tokens() -> dict[str, str]:
     mac = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
     signature = mac.sign(header + b"." + payload, PUBLIC_PEM.encode())
     confused = b".".join((header, payload, jwt.utils.base64url_encode(signature))).decode()
-    tokens = {
+    return {
         "alg-none": made("acme/hs", None, "none"),
         "hs-with-public-key": confused,
         "rs-for-hs-key": made("acme/hs", PRIVATE_PEM, "RS256"),
@@ -362,7 +362,6 @@ def bad_tokens() -> dict[str, str]:
         "cut": made("acme/hs", SECRET, "HS256")[:-10],
         "huge": "eyJ" + "a" * 50_000 + ".b.c",
     }
-    return tokens
 
 
 TOKENS = bad_tokens()

@@ -47,3 +47,35 @@ def test_devices_and_history_past_their_age_are_forgotten(clean_redis_url: str) 
         await client.aclose()
 
     asyncio.run(main())
+
+
+def test_a_tenant_may_keep_places_for_less_long(clean_redis_url: str) -> None:
+    """States, events and recordings older than `location_retention_s` go, to the entry."""
+
+    async def main() -> None:
+        client = Redis.from_url(clean_redis_url)
+        registry = Registry(client)
+        await registry.put("acme", "tenants", "acme", b'{"location_retention_s": 3600}', now=NOW)
+        await registry.put("beta", "tenants", "beta", b"{}", now=NOW)
+        minute_ms = 60_000
+        for tenant in ("acme", "beta"):
+            for minutes in (70, 50):
+                at = NOW - minutes * minute_ms
+                await client.hset("{s:00}:state", f"{tenant}/{minutes}", record(at))
+                for stream in ("events", "history", "decisions"):
+                    await client.xadd(f"{{s:00}}:{stream}:{tenant}", {"e": b"{}"}, id=f"{at}-0")
+        catalog = Catalog(registry)
+        await catalog.load()
+        assert 1 == await Sweeper(client, Settings(), registry, catalog, 1).sweep(NOW)
+        kept = {b"acme/50", b"beta/50", b"beta/70"}
+        assert kept == set(await client.hkeys("{s:00}:state"))
+        lengths = {
+            (tenant, stream): await client.xlen(f"{{s:00}}:{stream}:{tenant}")
+            for tenant in ("acme", "beta")
+            for stream in ("events", "history", "decisions")
+        }
+        shorter = {("acme", "events"), ("acme", "history")}
+        assert lengths == {one: 1 if one in shorter else 2 for one in lengths}
+        await client.aclose()
+
+    asyncio.run(main())
