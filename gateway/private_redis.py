@@ -179,7 +179,8 @@ class PrivateRedis:
         finally:
             client.close()
         raise RedisUnavailable(
-            f"The private Redis in {self._dir} did not come up. The end of its log:\n{self._log_tail()}"
+            f"The private Redis in {self._dir} did not come up. The end of its log:\n"
+            f"{self._log_tail()}"
         )
 
     def _log_tail(self) -> str:

@@ -84,8 +84,8 @@ def test_an_address_may_be_called_as_its_provider_calls_it(provider: str, docume
 def test_a_browsers_subscription_stands_as_it_is() -> None:
     """``PushSubscription.toJSON()`` is a target, plain or under ``subscription``."""
     keys = {
-        "p256dh": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
-        "auth": "BTBZMqHH6r4Tts7J_aSIgg",
+        "p256dh": KEYS["p256dh"],
+        "auth": KEYS["auth"],
     }
     browser = {"endpoint": "https://push.example/x", "expirationTime": None, "keys": keys}
     plain = validate_target("webpush", browser)
