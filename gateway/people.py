@@ -41,6 +41,7 @@ CHANNEL_OF = {
 ALWAYS = frozenset({"inbox", "webhook"})
 ON_DEVICE = frozenset({"app_push", "web_push"})
 NOBODY: Mapping[str, str] = {}
+_NO_USER = User(id="")
 
 
 class Stored(NamedTuple, Generic[P]):
@@ -449,8 +450,8 @@ def subject_of(party: Party) -> Subject:
 
 
 def _subject(party: Party, events: dict[str, tuple[int, ...]], visits: dict[str, int]) -> Subject:
-    device, user = party.device, party.user or User(id="")
-    consents = stricter(device.consents, user.consents)
+    device, user = party.device, party.user or _NO_USER
+    consents = stricter(device.consents, user.consents) if party.user else device.consents
     targets = [*device.targets, *user.targets, *(t for d in party.others for t in d.targets)]
     location = consents.location
     return Subject(

@@ -139,6 +139,8 @@ class SenderPool:
 def _best(held: Mapping[str, _Held], target: Target) -> _Held | None:
     """The credential made for this target, by app and environment, else the plain one."""
     fitting = [one for one in held.values() if _fits(one.credential, target)]
+    if len(fitting) == 1:
+        return fitting[0]
     return max(
         fitting,
         key=lambda one: (_closeness(one.credential, target), one.id == target.provider),
