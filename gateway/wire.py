@@ -20,6 +20,7 @@ MAX_FUTURE_S = 300
 CLOCK_STEP_MS = 60_000  # clock offsets are applied in whole minutes, so a repeat gets the same one
 GPS_ROLLOVER_MS = 1024 * 7 * 86_400_000
 ROLLOVER_SLACK_MS = 7 * 86_400_000
+FAR_MS = 2**53
 EARLIEST_AT = 946_684_800_000  # 2000-01-01: no phone has an older position
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -242,10 +243,16 @@ def bad_ids(ids: Sequence[str | None]) -> list[int]:
 
 
 def to_ms(instant: datetime | float) -> int:
-    """Epoch milliseconds of a wire instant (a datetime with zone, or epoch milliseconds)."""
-    if type(instant) is int:
-        return instant
-    return round(instant.timestamp() * 1000) if isinstance(instant, datetime) else int(instant)
+    """Epoch milliseconds of a wire instant (a datetime with zone, or epoch milliseconds).
+
+    What no clock can show (MessagePack has infinity, and no number) is far from every instant, so
+    that it is refused as such.
+    """
+    if isinstance(instant, datetime):
+        return round(instant.timestamp() * 1000)
+    if -FAR_MS <= instant <= FAR_MS:
+        return int(instant)
+    return FAR_MS if instant > 0 else -FAR_MS
 
 
 def event_time(recorded_at: int, sent_at: int | None, received_at: int) -> int:

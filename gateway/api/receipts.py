@@ -22,7 +22,7 @@ from gateway.links import is_receipt, read_action
 from gateway.receipts import Receipt, ReceiptKind
 from gateway.sharding import USER_MARK
 from gateway.told import CustomEvent, custom_event_id
-from gateway.wire import Instant, to_ms
+from gateway.wire import EARLIEST_AT, Instant, to_ms
 from senders.tokens import InvalidToken
 
 PUBLIC = {"public": True}
@@ -171,7 +171,9 @@ def _read(
     except InvalidDocument as error:
         raise _Refused("invalid-document", f"{error.pointer}: {error.detail}") from None
     whose = _whose(request, posted, address)
-    at = now if posted.at is None else to_ms(posted.at)
+    at = now if posted.at is None else min(to_ms(posted.at), now)  # a clock that is ahead
+    if at < EARLIEST_AT:
+        raise _Refused("invalid-document", "/at: is before 2000; leave it out if it is not known")
     receipt = Receipt(posted.push_id, posted.kind, at, posted.channel, posted.action_id)
     return whose, receipt
 

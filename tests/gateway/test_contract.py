@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jsonschema_rs
+import msgspec
 import pytest
 import redis.asyncio
 import requests
@@ -215,3 +216,24 @@ def test_the_document_is_complete() -> None:
                         assert fits, (method, path, media_type, example)
                         checked += 1
     assert checked > len(OPERATIONS)
+
+
+@pytest.mark.parametrize("at", [10**18, 10**19, -(10**18), 1e300, float("inf"), float("nan")])
+def test_impossible_instants_are_refused_everywhere(api: Api, at: float) -> None:
+    """No clock shows them: 422, and nothing is stored that could not be shown again."""
+    key = {"Authorization": f"Bearer {api.key}"}
+    bodies: dict[str, dict[str, Any]] = {
+        "/v1/pings": {"lat": 52.5, "lon": 13.4, "recorded_at": at},
+        "/v1/sightings": {"beacon": "x", "rssi_dbm": -60, "seen_at": at},
+        "/v1/events": {"name": "paid", "occurred_at": at},
+        "/v1/receipts": {"push_id": "p", "kind": "shown", "at": at},
+    }
+    for path, document in bodies.items():
+        body = msgspec.msgpack.encode({"device_id": "d-1", **document})
+        headers = {**key, "Content-Type": "application/msgpack"}
+        answer = api.client.post(path, content=body, headers=headers)
+        # A phone's clock that is ahead is no reason to lose a receipt.
+        wanted = (200, 422) if path == "/v1/receipts" else (422,)
+        assert answer.status_code in wanted, (path, answer.text)
+    for path in ("/v1/deliveries", "/v1/events"):
+        assert 200 == api.client.get(path, headers=key).status_code
