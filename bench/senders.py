@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from pyreqwest.exceptions import PyreqwestError
 
 from senders.apns import apns_payload
 from senders.credentials import validate_credential
@@ -31,7 +32,7 @@ from senders.fcm_payload import fcm_payload
 from senders.http import build_client
 from senders.key_material import encode_base64url
 from senders.message import parse_message
-from senders.model import Rendered, Sender, Target
+from senders.model import Delivered, Rendered, Sender, Target
 from senders.network import NetworkPolicy
 from senders.registry import build_sender
 from senders.render import render
@@ -41,6 +42,7 @@ from senders.webpush import webpush_payload
 from senders.webpush_crypto import encrypt
 
 PUSHES = 20_000
+ATTEMPTS = 3
 CONCURRENCY = 256
 NOW = 1_790_000_000_000
 MESSAGE = parse_message(
@@ -129,8 +131,15 @@ async def _sends(
     body = apns_payload(message).body
 
     async def bare() -> None:
-        request = client.post(f"{url}/bare").headers({"apns-id": message.id}).body_bytes(body)
-        await request.build().send()
+        for attempt in range(ATTEMPTS):
+            request = client.post(f"{url}/bare").headers({"apns-id": message.id})
+            try:
+                await request.body_bytes(body).build().send()
+            except PyreqwestError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+            else:
+                return
 
     await _until_up(bare)
     found |= await _rate("client_alone", bare, count)
@@ -144,9 +153,12 @@ async def _sends(
         target = targets[name]
 
         async def push(sender: Sender = sender, target: Target = target) -> None:
-            outcome = await sender.send(message, target)
-            if type(outcome).__name__ != "Delivered":
-                raise RuntimeError(outcome)
+            # The peer closes a connection now and then, as providers do; a sender says so.
+            for _ in range(ATTEMPTS):
+                outcome = await sender.send(message, target)
+                if isinstance(outcome, Delivered):
+                    return
+            raise RuntimeError(outcome)
 
         await push()
         found |= await _rate(name, push, count)
