@@ -171,7 +171,8 @@ def _look_up(wanted: _Lookup, values: Mapping[str, Any], *, strict: bool) -> str
             return (default if default is not None or strict else "") if is_nothing else None
         value = value[name]
     if type(value) is int:
-        return str(value)
+        # A filter refuses huge numbers, so that one is left to Liquid, which says so.
+        return str(value) if default is None or abs(value) <= MAX_NUMBER else None
     if value is None or value == "":
         return default or ""
     return value if type(value) is str else None
