@@ -16,6 +16,7 @@ from litestar.testing import TestClient
 
 from gateway import cli_dead
 from gateway.app import create_app
+from gateway.cli import main
 from gateway.config import Settings
 from gateway.dead import letter_document
 from gateway.effects import packed
@@ -368,7 +369,7 @@ def test_the_command_line_replays_letters(still: Api, monkeypatch: pytest.Monkey
     monkeypatch.setattr(cli_dead, "_call", lambda _u, _k, *a, **more: still.call(*a, **more).json())
 
     def run(*arguments: str) -> tuple[int, list[str]]:
-        done = CliRunner().invoke(cli_dead.dead, [*arguments, "--key", "k"])
+        done = CliRunner().invoke(main, ["dead", *arguments, "--key", "k"])
         lines = done.output.splitlines()  # the application's own log is among them
         return done.exit_code, [line for line in lines if "[info" not in line]
 
